@@ -1,0 +1,2 @@
+//! xnet.
+fn main() {}

@@ -1,0 +1,32 @@
+//! The host's own links, rulesets and directories, which no test may touch.
+
+use std::sync::OnceLock;
+
+use crate::files;
+use crate::process::sh;
+use crate::state::difference;
+
+static BEFORE: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Directories that plugins or runtimes write to.
+const DIRECTORIES: [&str; 6] = ["/etc/cni", "/opt/cni", "/run/cni", "/run/netns", "/run/xnet", "/var/lib/cni"];
+
+/// Takes the picture that every later one is compared with; the first call in a process counts.
+pub(crate) fn remember() {
+    BEFORE.get_or_init(look);
+}
+
+/// Panics when the host is not what it was when the process started its first node.
+pub(crate) fn assert_untouched() {
+    let changes = difference(BEFORE.get().expect("remember comes first"), &look());
+    assert!(changes.is_empty(), "the host has changed:\n{}", changes.join("\n"));
+}
+
+fn look() -> Vec<String> {
+    // The flags that follow carrier and time are not shown by this format.
+    let mut lines: Vec<String> = sh("ip -o link show | awk '{print $2}'").lines().map(str::to_owned).collect();
+    lines.extend(sh("nft -s list ruleset").lines().map(str::to_owned));
+    lines.extend(sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding").lines().map(str::to_owned));
+    lines.extend(DIRECTORIES.iter().flat_map(|dir| files::lines(dir.as_ref())));
+    lines
+}

@@ -1,0 +1,73 @@
+//! Bounded child processes: every one is waited for, none longer than [`PATIENCE`].
+
+use std::io::{Read, Write};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long a process may take. Nothing here takes a second; a process that waits for ever is a finding.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a command to its end with `stdin` as its input and both outputs captured. A process that ignores its input is
+/// fine. The calling thread's namespaces are the process's.
+///
+/// # Panics
+/// When the command can not be started, or has not closed its outputs in a minute.
+pub fn run(command: &mut Command, stdin: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let mut pipe = child.stdin.take().expect("stdin is a pipe");
+    let outputs = thread::scope(|scope| {
+        // A child that never reads lets this thread hang until it is killed.
+        scope.spawn(move || {
+            let _ = pipe.write_all(stdin);
+        });
+        let outputs = stdout.recv_timeout(PATIENCE).ok().zip(stderr.recv_timeout(PATIENCE).ok());
+        if outputs.is_none() {
+            child.kill().expect("kill a child");
+        }
+        outputs
+    });
+    let Some((stdout, stderr)) = outputs else {
+        let _ = child.wait();
+        panic!("{command:?} has not ended in {PATIENCE:?}");
+    };
+    Output { status: wait(&mut child), stdout, stderr }
+}
+
+fn wait(child: &mut Child) -> std::process::ExitStatus {
+    child.wait().expect("wait for a child")
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
+    let mut pipe = pipe.expect("the output is a pipe");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("read from a child");
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+/// Runs a shell script in the calling thread's namespaces and returns what it printed.
+///
+/// # Panics
+/// When any command of it fails; the panic holds both outputs.
+pub fn sh(script: &str) -> String {
+    let output = run(Command::new("sh").args(["-euc", script]), b"");
+    assert!(
+        output.status.success(),
+        "{script}\n{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("commands print UTF-8")
+}

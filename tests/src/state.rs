@@ -1,0 +1,156 @@
+//! Everything that plugins can change, as lines of text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::files;
+use crate::links::Links;
+use crate::netns::Netns;
+use crate::normal::Names;
+use crate::{rulesets, sysctls};
+
+/// A snapshot of the node and its namespaces: sorted facts, each a line that begins with its place, and the names that
+/// were replaced in them.
+#[derive(Clone, Debug)]
+pub struct State {
+    facts: Vec<String>,
+    names: Names,
+}
+
+/// Where plugins and runtimes keep files.
+const DIRECTORIES: [&str; 3] = ["/run/cni", "/run/xnet", "/var/lib/cni"];
+
+impl State {
+    /// Reads the calling thread's namespace and those given.
+    pub(crate) fn read(others: &[Netns], keep: &str) -> Self {
+        let node = settled();
+        let inside: Vec<Links> = others.iter().map(|netns| netns.enter(settled)).collect();
+        let mut names = Names::default();
+        for links in std::iter::once(&node).chain(&inside) {
+            names.learn(&links.links, keep);
+        }
+        let mut facts = Vec::new();
+        at("node", &mut facts, place(&node, &names));
+        at("node", &mut facts, DIRECTORIES.iter().flat_map(|dir| files::lines(dir.as_ref())).collect());
+        for (netns, links) in others.iter().zip(&inside) {
+            at(netns.name(), &mut facts, netns.enter(|| place(links, &names)));
+        }
+        facts.sort();
+        Self { facts, names }
+    }
+
+    /// The names that hold for texts of the same moment.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The facts, sorted.
+    #[must_use]
+    pub fn facts(&self) -> &[String] {
+        &self.facts
+    }
+
+    /// What is here and not there (`- `) and what is there and not here (`+ `).
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Vec<String> {
+        difference(&self.facts, &other.facts)
+    }
+
+    /// Whether some fact contains the text.
+    #[must_use]
+    pub fn has(&self, text: &str) -> bool {
+        self.facts.iter().any(|fact| fact.contains(text))
+    }
+
+    /// The facts that belong to an attachment and were not there before. What is shared (bridges with their addresses,
+    /// forwarding, base chains, a pool's memory of the last address) stays by design.
+    #[must_use]
+    pub fn left_since(&self, before: &Self) -> Vec<String> {
+        let change = before.difference(self);
+        change.into_iter().filter(|line| line.strip_prefix("+ ").is_some_and(is_owned)).collect()
+    }
+
+    /// Panics when something of an attachment is left.
+    ///
+    /// # Panics
+    /// See above.
+    pub fn assert_nothing_left_since(&self, before: &Self) {
+        let left = self.left_since(before);
+        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.facts.iter().try_for_each(|fact| writeln!(out, "{fact}"))
+    }
+}
+
+fn place(links: &Links, names: &Names) -> Vec<String> {
+    let mut lines = links.lines(names);
+    lines.extend(sysctls::lines(names));
+    lines.extend(rulesets::lines(names));
+    lines
+}
+
+fn at(place: &str, facts: &mut Vec<String>, lines: Vec<String>) {
+    facts.extend(lines.into_iter().map(|line| format!("{place}: {line}")));
+}
+
+/// The links once no address is tentative, or after a second: without carrier it stays so. There is an event for it,
+/// but who subscribes after the question may have missed it.
+fn settled() -> Links {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        let links = Links::read();
+        if !links.unsettled() || Instant::now() > deadline {
+            return links;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Lines only in the first (`- `) and only in the second (`+ `), with their number of occurrences minded.
+pub(crate) fn difference(one: &[String], other: &[String]) -> Vec<String> {
+    let mut balance: BTreeMap<&String, i64> = BTreeMap::new();
+    one.iter().for_each(|line| *balance.entry(line).or_default() -= 1);
+    other.iter().for_each(|line| *balance.entry(line).or_default() += 1);
+    let lines = balance.into_iter().filter(|(_, count)| *count != 0);
+    lines.map(|(line, count)| format!("{} {line}", if count < 0 { '-' } else { '+' })).collect()
+}
+
+/// Whether a fact belongs to one attachment, rather than to a network or to all.
+fn is_owned(fact: &str) -> bool {
+    let (place, fact) = fact.split_once(": ").expect("a fact has a place");
+    let (kind, rest) = fact.split_once(' ').expect("a fact has a kind");
+    match kind {
+        "link" => is_link_of_attachment(rest),
+        "rule" | "iptables-save" | "ip6tables-save" => true,
+        "nft" => is_nft_of_attachment(rest),
+        "file" => is_file_of_attachment(rest),
+        "address" | "route" => place != "node",
+        _ => false,
+    }
+}
+
+fn is_link_of_attachment(rest: &str) -> bool {
+    rest.split_once(" kind=").is_some_and(|(_, kind)| kind != "bridge")
+}
+
+/// Elements always; rules and chains when they name an owner, which the static ones do not.
+fn is_nft_of_attachment(rest: &str) -> bool {
+    rest.starts_with("element ")
+        || rest.contains(", net: ")
+        || rest.contains("macspoofchk-")
+        || rest.contains("cni-br-iface-")
+}
+
+/// All but what a pool keeps for the next allocation.
+fn is_file_of_attachment(rest: &str) -> bool {
+    let path = rest.split(" mode=").next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name != "lock" && !name.starts_with("last_reserved_ip.") && !name.starts_with('.')
+}

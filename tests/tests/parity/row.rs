@@ -1,0 +1,133 @@
+//! A row of the table.
+
+use serde_json::{Value, json};
+
+/// One configuration and the life that it is put to.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) plugin: &'static str,
+    pub(crate) config: Value,
+    /// The input as it is, in the place of the configuration.
+    pub(crate) stdin: Option<&'static str>,
+    pub(crate) env: Vec<(&'static str, &'static str)>,
+    pub(crate) without: Vec<&'static str>,
+    /// Shell commands on the node before anything else; `c1` and `c2` are the containers' namespaces.
+    pub(crate) prepare: &'static str,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// Something that is done in both lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// A verb, about a container.
+    Call(&'static str, &'static str),
+    /// A verb with an empty `CNI_NETNS`.
+    Blind(&'static str),
+    /// A verb with a netns path that does not exist.
+    Lost(&'static str),
+    /// A shell script on the node.
+    Shell(&'static str),
+}
+
+pub(crate) const ADD: Step = Step::Call("ADD", "c1");
+pub(crate) const CHECK: Step = Step::Call("CHECK", "c1");
+pub(crate) const DEL: Step = Step::Call("DEL", "c1");
+pub(crate) const ADD_2: Step = Step::Call("ADD", "c2");
+pub(crate) const DEL_2: Step = Step::Call("DEL", "c2");
+
+/// Lines in which the lives differ on purpose: `- ` is the Go suite's, `+ ` ours, `*` stands for any text.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    pub(crate) lines: &'static [&'static str],
+    pub(crate) reason: &'static str,
+}
+
+impl Row {
+    fn new(plugin: &'static str, name: &str, mut config: Value) -> Self {
+        let members = config.as_object_mut().expect("a configuration is an object");
+        for (key, value) in [("cniVersion", "1.0.0"), ("name", "net"), ("type", plugin)] {
+            members.entry(key).or_insert_with(|| json!(value));
+        }
+        Self {
+            name: format!("{plugin}: {name}"),
+            plugin,
+            config,
+            stdin: None,
+            env: Vec::new(),
+            without: Vec::new(),
+            prepare: "",
+            steps: vec![ADD, CHECK, DEL, DEL],
+            differences: Vec::new(),
+        }
+    }
+
+    /// A row about bridge, on the bridge `br0` unless the configuration says otherwise.
+    pub(crate) fn bridge(name: &str, mut config: Value) -> Self {
+        config.as_object_mut().expect("an object").entry("bridge").or_insert_with(|| json!("br0"));
+        Self::new("bridge", name, config)
+    }
+
+    /// A row about host-local alone, by its `ipam` object.
+    pub(crate) fn host_local(name: &str, ipam: &Value) -> Self {
+        Self::new("host-local", name, json!({"ipam": ipam}))
+    }
+
+    /// A row about loopback.
+    pub(crate) fn loopback(name: &str, config: Value) -> Self {
+        Self::new("loopback", name, config)
+    }
+
+    /// Another `cniVersion`. CHECK is left out where the version does not have it.
+    pub(crate) fn version(mut self, version: &'static str) -> Self {
+        self.config["cniVersion"] = json!(version);
+        self.name = format!("{} in {version}", self.name);
+        if version < "0.4.0" {
+            self.steps.retain(|step| !matches!(step, Step::Call("CHECK", _)));
+        }
+        self
+    }
+
+    /// Another member of the configuration.
+    pub(crate) fn with(mut self, key: &str, value: Value) -> Self {
+        self.config[key] = value;
+        self
+    }
+
+    /// The raw input.
+    pub(crate) fn stdin(mut self, text: &'static str) -> Self {
+        self.stdin = Some(text);
+        self
+    }
+
+    /// A variable.
+    pub(crate) fn env(mut self, key: &'static str, value: &'static str) -> Self {
+        self.env.push((key, value));
+        self
+    }
+
+    /// A variable that is missing.
+    pub(crate) fn without(mut self, key: &'static str) -> Self {
+        self.without.push(key);
+        self
+    }
+
+    /// Commands that come first.
+    pub(crate) fn prepare(mut self, script: &'static str) -> Self {
+        self.prepare = script;
+        self
+    }
+
+    /// Another life.
+    pub(crate) fn steps(mut self, steps: &[Step]) -> Self {
+        self.steps = steps.to_vec();
+        self
+    }
+
+    /// A difference that is wanted.
+    pub(crate) fn differs(mut self, reason: &'static str, lines: &'static [&'static str]) -> Self {
+        self.differences.push(Difference { lines, reason });
+        self
+    }
+}

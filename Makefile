@@ -1,0 +1,62 @@
+# xnet: everything a person or CI runs.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PROFILE ?= release
+
+HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+OUT     := $(TARGET)/$(HOST)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+PLUGINS := bridge loopback host-local
+BINS    := xnet $(PLUGINS)
+
+# What the tests and benches compare with and look through. Debian's names.
+TOOLS     := ip ping nft iptables tcpdump containerd runc busybox nc file
+PEERS     := /usr/lib/cni/bridge
+PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump containerd runc busybox-static netcat-openbsd file \
+             containernetworking-plugins
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench install clean deps
+
+help: ## This text
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## Builds every binary into bin/
+	$(CARGO) build --profile $(PROFILE) -p xnet -p xnet-plugins -p xnet-ipam
+	@mkdir -p bin
+	@for bin in $(BINS); do cp -f $(OUT)/$$bin bin/.$$bin.new && mv -f bin/.$$bin.new bin/$$bin || exit 1; done
+
+run: build ## Runs a container on the default bridge network: address, default route, ping to its gateway
+	@command -v ip >/dev/null && command -v ping >/dev/null || $(MAKE) --no-print-directory deps
+	bin/xnet run --rm -- sh -c 'ip -brief address show dev eth0; ip route show default; \
+	    ping -c 1 -W 2 $$(ip route show default | sed "s/.*via \([^ ]*\).*/\1/")'
+
+test: deps build ## Runs all tests
+	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) test --workspace
+
+lint: ## Formatting, clippy, licences (the last if cargo-deny is there)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences not checked"; fi
+
+bench: deps build ## Times the suite against Debian's Go plugins, side by side
+	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) bench -p xnet-tests
+
+install: build ## Installs: xnet into $(DESTDIR)$(PREFIX)/bin, the plugins into $(DESTDIR)/opt/cni/bin
+	install -D -m 0755 bin/xnet $(DESTDIR)$(PREFIX)/bin/xnet
+	@for bin in $(PLUGINS); do install -D -m 0755 bin/$$bin $(DESTDIR)/opt/cni/bin/$$bin || exit 1; done
+
+clean: ## Removes what was built
+	$(CARGO) clean
+	rm -rf bin
+
+# Debian packages that the tests need, installed once; on other systems, says what is missing.
+deps:
+	@missing=""; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for peer in $(PEERS); do test -x $$peer || missing="$$missing $$peer"; done; \
+	if [ -n "$$missing" ]; then echo "missing:$$missing"; \
+	    if command -v apt-get >/dev/null; then apt-get update -qq && \
+	        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	    else echo "please install them (Debian's names: $(PACKAGES))"; exit 1; fi; fi

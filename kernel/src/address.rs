@@ -1,0 +1,110 @@
+//! Addresses of links (`ip address`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::AddressMessageBuilder;
+
+use crate::link::{family, parse, request};
+use crate::netlink::{Error, Frame, Request};
+
+/// An address as the kernel describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Index of the link that has it.
+    pub link: u32,
+    /// Address and prefix length.
+    pub network: IpNetwork,
+    /// Duplicate address detection is still under way.
+    pub tentative: bool,
+    /// Duplicate address detection found another owner.
+    pub dad_failed: bool,
+}
+
+impl Address {
+    fn parse(frame: &Frame) -> Result<Option<Self>, Error> {
+        let message = match parse(frame)? {
+            RouteNetlinkMessage::NewAddress(message) => message,
+            other => return Err(Error::Malformed(format!("expected an address, got {other:?}"))),
+        };
+        let mut flags = AddressFlags::empty();
+        let (mut address, mut local) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                // With a peer, IFA_ADDRESS is the peer's and IFA_LOCAL ours.
+                AddressAttribute::Address(ip) => address = Some(*ip),
+                AddressAttribute::Local(ip) => local = Some(*ip),
+                AddressAttribute::Flags(found) => flags = *found,
+                _ => {}
+            }
+        }
+        let network = local.or(address).and_then(|ip| IpNetwork::new(ip, message.header.prefix_len).ok());
+        Ok(network.map(|network| Self {
+            link: message.header.index,
+            network,
+            tentative: flags.contains(AddressFlags::Tentative),
+            dad_failed: flags.contains(AddressFlags::Dadfailed),
+        }))
+    }
+
+    /// The addresses that answer a request.
+    ///
+    /// # Errors
+    ///
+    /// When an answer is not an address.
+    pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
+        frames.iter().filter_map(|frame| Self::parse(frame).transpose()).collect()
+    }
+
+    /// Whether the address can be reached from other networks: neither loopback, link-local, multicast nor unspecified.
+    #[must_use]
+    pub fn is_global_unicast(&self) -> bool {
+        match self.network.ip() {
+            IpAddr::V4(ip) => {
+                !(ip.is_loopback()
+                    || ip.is_link_local()
+                    || ip.is_multicast()
+                    || ip.is_unspecified()
+                    || ip.is_broadcast())
+            }
+            IpAddr::V6(ip) => {
+                !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_multicast() || ip.is_unspecified())
+            }
+        }
+    }
+}
+
+/// `ip address add ADDRESS dev INDEX [nodad]`; IPv4 with the broadcast address of its network.
+#[must_use]
+pub fn add(link: u32, address: IpNetwork, nodad: bool) -> Request {
+    let mut message = message(link, address);
+    if nodad && address.is_ipv6() {
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// `ip address del ADDRESS dev INDEX`.
+#[must_use]
+pub fn del(link: u32, address: IpNetwork) -> Request {
+    request(RouteNetlinkMessage::DelAddress(message(link, address)), 0)
+}
+
+/// `ip -4|-6 address show dev INDEX`, filtered by the kernel; to be dumped.
+#[must_use]
+pub fn list(link: u32, is_ipv6: bool) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = family(is_ipv6);
+    message.header.index = link;
+    request(RouteNetlinkMessage::GetAddress(message), 0)
+}
+
+fn message(link: u32, address: IpNetwork) -> AddressMessage {
+    match address {
+        IpNetwork::V4(v4) => AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(v4.ip(), v4.prefix()).build(),
+        IpNetwork::V6(v6) => AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(v6.ip(), v6.prefix()).build(),
+    }
+}

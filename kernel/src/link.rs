@@ -1,0 +1,299 @@
+//! Links: what they are (`ip -d link`), and the requests that make, change, find and remove them.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::link::{
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage, State,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
+
+use crate::mac::Mac;
+use crate::netlink::{Error, Frame, Request};
+
+/// A link as the kernel describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// `ifindex`.
+    pub index: u32,
+    /// `ifname`.
+    pub name: String,
+    /// What `ip -d link` calls it: `bridge`, `veth`, ...; none for physical devices and `lo`.
+    pub kind: Option<String>,
+    /// The Ethernet address, where the link has one.
+    pub mac: Option<Mac>,
+    /// Bytes.
+    pub mtu: u32,
+    /// Administratively up (`IFF_UP`).
+    pub up: bool,
+    /// Promiscuous by request of a user (`IFF_PROMISC`).
+    pub promiscuous: bool,
+    /// Operational state is up (`IF_OPER_UP`).
+    pub running: bool,
+    /// Index of the bridge or VRF that it is a port of.
+    pub master: Option<u32>,
+    /// `IFLA_LINK`: the other end of a veth, in that end's own namespace.
+    pub peer: Option<u32>,
+    /// `ifalias`: where owned links carry their owner.
+    pub alias: Option<String>,
+    /// For a bridge: whether it filters VLANs.
+    pub vlan_filtering: Option<bool>,
+    /// For a bridge: the VLAN that every new port belongs to; 0 for none.
+    pub default_pvid: Option<u16>,
+    /// For a bridge port: its flags.
+    pub port: Option<Port>,
+}
+
+/// The flags of a bridge port that plugins set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Port {
+    /// Frames may leave by the port through which they came.
+    pub hairpin: bool,
+    /// Frames go to and come from non-isolated ports only.
+    pub isolated: bool,
+}
+
+impl Link {
+    fn parse(frame: &Frame) -> Result<Self, Error> {
+        match parse(frame)? {
+            RouteNetlinkMessage::NewLink(message) => Ok(Self::from(message)),
+            other => Err(Error::Malformed(format!("expected a link, got {other:?}"))),
+        }
+    }
+
+    /// The links that answer a request.
+    ///
+    /// # Errors
+    ///
+    /// When an answer is not a link.
+    pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
+        frames.iter().map(Self::parse).collect()
+    }
+
+    /// Whether it is of `kind`, in `ip -d link`'s word.
+    #[must_use]
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind.as_deref() == Some(kind)
+    }
+
+    fn take(&mut self, attribute: LinkAttribute) {
+        match attribute {
+            LinkAttribute::IfName(name) => self.name = name,
+            LinkAttribute::Address(bytes) => self.mac = Mac::try_from(&bytes[..]).ok(),
+            LinkAttribute::Mtu(mtu) => self.mtu = mtu,
+            LinkAttribute::Controller(index) => self.master = Some(index),
+            LinkAttribute::Link(index) => self.peer = Some(index),
+            LinkAttribute::IfAlias(alias) => self.alias = Some(alias),
+            LinkAttribute::OperState(state) => self.running = state == State::Up,
+            LinkAttribute::LinkInfo(infos) => infos.into_iter().for_each(|info| self.take_info(info)),
+            _ => {}
+        }
+    }
+
+    fn take_info(&mut self, info: LinkInfo) {
+        match info {
+            LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
+            LinkInfo::Data(InfoData::Bridge(options)) => {
+                for option in options {
+                    match option {
+                        InfoBridge::VlanFiltering(on) => self.vlan_filtering = Some(on),
+                        InfoBridge::VlanDefaultPvid(vid) => self.default_pvid = Some(vid),
+                        _ => {}
+                    }
+                }
+            }
+            LinkInfo::PortData(InfoPortData::BridgePort(options)) => {
+                let mut port = Port::default();
+                for option in options {
+                    match option {
+                        InfoBridgePort::HairpinMode(on) => port.hairpin = on,
+                        InfoBridgePort::Isolated(on) => port.isolated = on,
+                        _ => {}
+                    }
+                }
+                self.port = Some(port);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl From<LinkMessage> for Link {
+    fn from(message: LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let mut link = Self {
+            index: message.header.index,
+            up: flags.contains(LinkFlags::Up),
+            promiscuous: flags.contains(LinkFlags::Promisc),
+            ..Self::default()
+        };
+        message.attributes.into_iter().for_each(|attribute| link.take(attribute));
+        link
+    }
+}
+
+/// A bridge to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBridge {
+    /// `ifname`.
+    pub name: String,
+    /// Set at creation, so that it does not follow the lowest address of its ports.
+    pub mac: Mac,
+    /// Bytes; none for the kernel's default.
+    pub mtu: Option<u32>,
+    /// Whether VLAN tags decide where frames go.
+    pub vlan_filtering: bool,
+}
+
+impl NewBridge {
+    /// `ip link add NAME type bridge`, down; refused when the name is taken.
+    #[must_use]
+    pub fn request(&self) -> Request {
+        let mut bridge = LinkMessageBuilder::<LinkBridge>::new(&self.name).address(self.mac.bytes().to_vec());
+        if let Some(mtu) = self.mtu {
+            bridge = bridge.mtu(mtu);
+        }
+        if self.vlan_filtering {
+            bridge = bridge.vlan_filtering(true);
+        }
+        request(RouteNetlinkMessage::NewLink(bridge.build()), NLM_F_CREATE | NLM_F_EXCL)
+    }
+}
+
+/// One end of a veth pair to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEnd {
+    /// `ifname`.
+    pub name: String,
+    /// The address that it is born with.
+    pub mac: Mac,
+    /// Bytes; none for the kernel's default.
+    pub mtu: Option<u32>,
+}
+
+/// `ip link add NEAR type veth peer FAR netns FD`: both ends with names, addresses and MTU, the near one up and a port
+/// of `master` at once, the far one born inside the namespace `far_netns`.
+///
+/// One message does what takes five otherwise, and saves the move of a link between namespaces, which waits for an RCU
+/// grace period. The far end can't be up already: `veth_open` wants a peer, which it does not have yet (`ENOTCONN`).
+#[must_use]
+pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: BorrowedFd<'_>) -> Request {
+    let mut peer =
+        LinkUnspec::new_with_name(&far.name).address(far.mac.bytes().to_vec()).setns_by_fd(far_netns.as_raw_fd());
+    // A transmit queue of zero packets on the host's end is what users of the Go suite see there.
+    let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(near.name.clone())
+        .address(near.mac.bytes().to_vec())
+        .txqueuelen(0)
+        .up();
+    if let Some(mtu) = near.mtu {
+        pair = pair.mtu(mtu);
+    }
+    if let Some(mtu) = far.mtu {
+        peer = peer.mtu(mtu);
+    }
+    if let Some(index) = master {
+        pair = pair.controller(index);
+    }
+    let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
+    request(RouteNetlinkMessage::NewLink(pair.build()), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// `ip link show NAME`.
+#[must_use]
+pub fn get(name: &str) -> Request {
+    let mut message = LinkUnspec::new_with_name(name).build();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request(RouteNetlinkMessage::GetLink(message), 0)
+}
+
+/// `ip link show` of the link with an index.
+#[must_use]
+pub fn get_index(index: u32) -> Request {
+    let mut message = LinkUnspec::new_with_index(index).build();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request(RouteNetlinkMessage::GetLink(message), 0)
+}
+
+/// `ip link show type KIND`, filtered by the kernel; to be dumped.
+#[must_use]
+pub fn list(kind: InfoKind) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request(RouteNetlinkMessage::GetLink(message), 0)
+}
+
+/// `ip link set NAME up` or `down`.
+#[must_use]
+pub fn set_up(name: &str, up: bool) -> Request {
+    let link = LinkUnspec::new_with_name(name);
+    let link = if up { link.up() } else { link.down() };
+    request(RouteNetlinkMessage::SetLink(link.build()), 0)
+}
+
+/// `ip link set NAME promisc on`.
+#[must_use]
+pub fn set_promiscuous(name: &str) -> Request {
+    request(RouteNetlinkMessage::SetLink(LinkUnspec::new_with_name(name).promiscuous(true).build()), 0)
+}
+
+/// `ip link set NAME alias TEXT`.
+#[must_use]
+pub fn set_alias(name: &str, alias: &str) -> Request {
+    request(RouteNetlinkMessage::SetLink(LinkUnspec::new_with_name(name).alias(alias).build()), 0)
+}
+
+/// `ip link set NAME type bridge vlan_filtering 1`.
+#[must_use]
+pub fn set_vlan_filtering(name: &str) -> Request {
+    let bridge = LinkMessageBuilder::<LinkBridge>::new(name).vlan_filtering(true).build();
+    request(RouteNetlinkMessage::NewLink(bridge), 0)
+}
+
+/// `ip link set NAME type bridge_slave hairpin on isolated on`; a flag that is off is left as it is.
+#[must_use]
+pub fn set_port(name: &str, port: Port) -> Request {
+    let mut link = LinkBridgePort::new(0).name(name);
+    if port.hairpin {
+        link = link.hairpin(true);
+    }
+    if port.isolated {
+        link = link.isolated(true);
+    }
+    request(RouteNetlinkMessage::NewLink(link.build()), 0)
+}
+
+/// `ip link set NAME address MAC`.
+#[must_use]
+pub fn set_mac(name: &str, mac: Mac) -> Request {
+    request(RouteNetlinkMessage::SetLink(LinkUnspec::new_with_name(name).address(mac.bytes().to_vec()).build()), 0)
+}
+
+/// `ip link del NAME`.
+#[must_use]
+pub fn del(name: &str) -> Request {
+    request(RouteNetlinkMessage::DelLink(LinkUnspec::new_with_name(name).build()), 0)
+}
+
+/// A route message as a request.
+pub(crate) fn request(message: RouteNetlinkMessage, flags: u16) -> Request {
+    use netlink_packet_core::NetlinkSerializable;
+    let mut payload = vec![0; message.buffer_len()];
+    message.serialize(&mut payload);
+    Request { kind: message.message_type(), flags, payload }
+}
+
+/// A message of rtnetlink from the kernel.
+pub(crate) fn parse(frame: &Frame) -> Result<RouteNetlinkMessage, Error> {
+    use netlink_packet_core::ParseableParametrized;
+    RouteNetlinkMessage::parse_with_param(frame.payload(), frame.message_type())
+        .map_err(|error| Error::Malformed(error.to_string()))
+}
+
+/// The address family of IPv4 or IPv6.
+pub(crate) const fn family(is_ipv6: bool) -> AddressFamily {
+    if is_ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}

@@ -1,0 +1,208 @@
+//! Routes (`ip route`).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+};
+use rtnetlink::RouteMessageBuilder;
+
+use crate::link::{family, parse, request};
+use crate::netlink::{Error, Frame, Request};
+
+/// A route: where to, through what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The destination; a prefix length of zero is the default route.
+    pub dst: IpNetwork,
+    /// The next hop; none for what is on the link itself.
+    pub gateway: Option<IpAddr>,
+    /// The preferred source address.
+    pub source: Option<IpAddr>,
+    /// `metric`: the lowest wins.
+    pub priority: Option<u32>,
+    /// The routing table; none for main (254).
+    pub table: Option<u32>,
+    /// `RT_SCOPE_*`; none for universe (0).
+    pub scope: Option<u8>,
+    /// Path MTU in bytes.
+    pub mtu: Option<u32>,
+    /// The TCP segment size to announce, in bytes.
+    pub advmss: Option<u32>,
+    /// Index of the link, in routes read from the kernel.
+    pub oif: Option<u32>,
+}
+
+impl Route {
+    /// A route to `dst` in table main, without any attribute.
+    #[must_use]
+    pub fn to(dst: IpNetwork) -> Self {
+        Self {
+            dst,
+            gateway: None,
+            source: None,
+            priority: None,
+            table: None,
+            scope: None,
+            mtu: None,
+            advmss: None,
+            oif: None,
+        }
+    }
+
+    /// `ip route add`, through the link with index `oif`.
+    ///
+    /// Neither `NLM_F_EXCL` nor `NLM_F_REPLACE`: an IPv4 route to the same prefix by another next hop becomes a second
+    /// entry before the first, an IPv6 one joins it as a multipath route.
+    #[must_use]
+    pub fn add(&self, oif: u32) -> Request {
+        request(RouteNetlinkMessage::NewRoute(self.message(oif)), NLM_F_CREATE)
+    }
+
+    /// `ip route del`, through the link with index `oif`.
+    #[must_use]
+    pub fn del(&self, oif: u32) -> Request {
+        request(RouteNetlinkMessage::DelRoute(self.message(oif)), 0)
+    }
+
+    fn message(&self, oif: u32) -> RouteMessage {
+        let mut message = match self.dst {
+            IpNetwork::V4(dst) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(dst.ip(), dst.prefix()).build()
+            }
+            IpNetwork::V6(dst) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(dst.ip(), dst.prefix()).build()
+            }
+        };
+        message.header.protocol = RouteProtocol::Boot;
+        message.header.scope = RouteScope::from(self.scope.unwrap_or_default());
+        let attributes = &mut message.attributes;
+        attributes.push(RouteAttribute::Oif(oif));
+        attributes.extend(self.gateway.map(|ip| RouteAttribute::Gateway(route_address(ip))));
+        attributes.extend(self.source.map(|ip| RouteAttribute::PrefSource(route_address(ip))));
+        attributes.extend(self.priority.map(RouteAttribute::Priority));
+        let metrics: Vec<RouteMetric> =
+            self.mtu.map(RouteMetric::Mtu).into_iter().chain(self.advmss.map(RouteMetric::Advmss)).collect();
+        if !metrics.is_empty() {
+            attributes.push(RouteAttribute::Metrics(metrics));
+        }
+        if let Some(table) = self.table {
+            message.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+            message.attributes.push(RouteAttribute::Table(table));
+        }
+        message
+    }
+
+    /// The routes that answer a request; multipath ones once per next hop.
+    ///
+    /// # Errors
+    ///
+    /// When an answer is not a route.
+    pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
+        let mut routes = Vec::new();
+        for frame in frames {
+            match parse(frame)? {
+                RouteNetlinkMessage::NewRoute(message) => routes.extend(Self::from_message(&message)),
+                other => return Err(Error::Malformed(format!("expected a route, got {other:?}"))),
+            }
+        }
+        Ok(routes)
+    }
+
+    fn from_message(message: &RouteMessage) -> Vec<Self> {
+        let header = &message.header;
+        let is_ipv6 = header.address_family == family(true);
+        let unspecified = if is_ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        let mut route = Self {
+            table: Some(u32::from(header.table)),
+            scope: Some(header.scope.into()),
+            ..Self::to(unspecified.into())
+        };
+        let mut destination = unspecified;
+        let mut hops = Vec::new();
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(to) => destination = ip_of(to).unwrap_or(destination),
+                RouteAttribute::Gateway(via) => route.gateway = ip_of(via),
+                RouteAttribute::PrefSource(source) => route.source = ip_of(source),
+                RouteAttribute::Priority(priority) => route.priority = Some(*priority),
+                RouteAttribute::Table(table) => route.table = Some(*table),
+                RouteAttribute::Oif(index) => route.oif = Some(*index),
+                RouteAttribute::MultiPath(next) => hops.clone_from(next),
+                RouteAttribute::Metrics(metrics) => route.take_metrics(metrics),
+                _ => {}
+            }
+        }
+        let Ok(dst) = IpNetwork::new(destination, header.destination_prefix_length) else { return Vec::new() };
+        route.dst = dst;
+        if hops.is_empty() {
+            return vec![route];
+        }
+        let via = |hop: &netlink_packet_route::route::RouteNextHop| {
+            hop.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Gateway(via) => ip_of(via),
+                _ => None,
+            })
+        };
+        hops.iter().map(|hop| Self { gateway: via(hop), oif: Some(hop.interface_index), ..route.clone() }).collect()
+    }
+
+    fn take_metrics(&mut self, metrics: &[RouteMetric]) {
+        for metric in metrics {
+            match metric {
+                RouteMetric::Mtu(mtu) => self.mtu = Some(*mtu),
+                RouteMetric::Advmss(advmss) => self.advmss = Some(*advmss),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// As `ip route add` takes it, without the device.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.dst.prefix() {
+            0 => write!(f, "default")?,
+            _ => write!(f, "{}", self.dst)?,
+        }
+        let mut word = |name: &str, value: Option<String>| match value {
+            Some(value) => write!(f, " {name} {value}"),
+            None => Ok(()),
+        };
+        word("via", self.gateway.map(|ip| ip.to_string()))?;
+        word("src", self.source.map(|ip| ip.to_string()))?;
+        word("metric", self.priority.map(|n| n.to_string()))?;
+        word("table", self.table.map(|n| n.to_string()))?;
+        word("scope", self.scope.map(|n| n.to_string()))?;
+        word("mtu", self.mtu.map(|n| n.to_string()))?;
+        word("advmss", self.advmss.map(|n| n.to_string()))
+    }
+}
+
+/// `ip -4|-6 route show table TABLE`, filtered by the kernel; to be dumped.
+#[must_use]
+pub fn list(is_ipv6: bool, table: u32) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(is_ipv6);
+    message.attributes.push(RouteAttribute::Table(table));
+    request(RouteNetlinkMessage::GetRoute(message), 0)
+}
+
+fn route_address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    }
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
+        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    }
+}

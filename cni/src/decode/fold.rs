@@ -46,6 +46,7 @@ impl<'de> Deserializer<'de> for Folded<'de> {
     ) -> Result<V::Value, Error> {
         match self.0 {
             Value::Object(members) => visit_members(matching(members, fields), visitor),
+            Value::Null => visit_members(std::iter::empty(), visitor),
             // serde itself would take a list as the fields in order.
             other => Err(de::Error::invalid_type(unexpected(other), &"an object")),
         }
@@ -116,7 +117,7 @@ fn matching<'de>(
 
 fn unexpected(value: &Value) -> Unexpected<'_> {
     match value {
-        Value::Null => Unexpected::Other("null"),
+        Value::Null => Unexpected::Unit,
         Value::Bool(value) => Unexpected::Bool(*value),
         Value::Number(_) => Unexpected::Other("number"),
         Value::String(text) => Unexpected::Str(text),

@@ -35,6 +35,11 @@ impl Error {
     pub fn path(&self) -> &str {
         &self.path
     }
+
+    /// `prefix: where: why`, as the error of a plugin.
+    pub fn context(self, prefix: impl std::fmt::Display) -> CniError {
+        CniError::from(self).context(prefix)
+    }
 }
 
 /// Plugins have always reported a configuration that they can not use as an internal error, with their own words in front.

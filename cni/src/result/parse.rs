@@ -31,7 +31,7 @@ impl AddResult {
     /// decides; when it is missing or empty, the answer is taken to be of the configuration's version.
     pub fn parse_answer(stdout: &[u8], config: Version) -> Result<AddResult, Error> {
         let answer: Option<serde_json::Map<String, Value>> =
-            decode::from_slice(stdout).map_err(|error| Error::from(error).context("failed to unmarshal raw result"))?;
+            decode::from_slice(stdout).map_err(|error| error.context("failed to unmarshal raw result"))?;
         let mut answer = answer.unwrap_or_default();
         let stated = answer.get("cniVersion").and_then(Value::as_str).filter(|stated| !stated.is_empty());
         let version = match stated {

@@ -1,0 +1,150 @@
+//! The one place where this project starts a plugin.
+//!
+//! A plugin is a process with an environment, a document on stdin and an answer on stdout. It may be slow, dead, chatty,
+//! deaf to its stdin or simply somebody else's; none of that may hang the caller or cost it memory without bound. So one
+//! thread serves all three pipes with `poll`, against a deadline:
+//!
+//! * stdin is written as fast as the plugin reads it; a plugin that closes it early is none of our concern;
+//! * stdout is kept, up to [`STDOUT_MAX`]; a plugin that prints more is stopped;
+//! * stderr is kept up to [`STDERR_MAX`] and read on beyond that, because it is only for people;
+//! * a plugin that has exited while a descendant still holds its pipes gets a short grace for what is left in them;
+//! * at the deadline the plugin is killed. It is always reaped.
+
+mod failure;
+mod pipes;
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use failure::describe_status;
+
+/// How much of a plugin's stdout is kept, in bytes. A result of a thousand addresses has about 100 kB.
+pub const STDOUT_MAX: usize = 16 << 20;
+/// How much of a plugin's stderr is kept, in bytes.
+pub const STDERR_MAX: usize = 1 << 20;
+
+/// A plugin that is just being written can not be executed; this often it is tried in all...
+const BUSY_ATTEMPTS: u32 = 6;
+/// ... with this pause in between.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a time beyond the clock's range is cut to.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What to start, and with what.
+#[derive(Clone, Debug)]
+pub struct Command<'a> {
+    /// The file to execute.
+    pub program: &'a Path,
+    /// Its `argv[0]`, when that is not the program: a binary that holds several plugins chooses by it.
+    pub arg0: Option<&'a OsStr>,
+    /// Its complete environment; nothing is inherited.
+    pub env: &'a [(OsString, OsString)],
+    /// What it can read from stdin.
+    pub stdin: &'a [u8],
+    /// How long it may take before it is killed.
+    pub timeout: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All that it printed on stdout.
+    pub stdout: Vec<u8>,
+    /// What it printed on stderr, up to [`STDERR_MAX`].
+    pub stderr: Vec<u8>,
+}
+
+/// Why there is no output.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel would not execute it.
+    #[error("fork/exec {}: {}", program.display(), failure::reason(source))]
+    Start {
+        /// The file.
+        program: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// It did not end in time and was killed.
+    #[error("plugin {} did not finish within {} s and was killed", program.display(), timeout.as_secs_f64())]
+    TimedOut {
+        /// The file.
+        program: PathBuf,
+        /// The time that it had.
+        timeout: Duration,
+    },
+    /// It printed more than [`STDOUT_MAX`] and was killed.
+    #[error("plugin {} printed more than {} MiB on stdout and was killed", program.display(), STDOUT_MAX >> 20)]
+    TooMuchOutput {
+        /// The file.
+        program: PathBuf,
+    },
+    /// Talking to it failed.
+    #[error("cannot talk to plugin {}: {}", program.display(), failure::reason(source))]
+    Pipe {
+        /// The file.
+        program: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// Starts a plugin and waits for its end.
+pub fn run(command: &Command<'_>) -> Result<Output, Error> {
+    let now = Instant::now();
+    let deadline = now.checked_add(command.timeout).unwrap_or(now + FOREVER);
+    let mut child = start(command, BUSY_PAUSE)?;
+    let served = pipes::serve(&mut child, command.stdin, deadline);
+    // Whatever happened, no process and no zombie stays. Killing one that has exited does nothing.
+    if !matches!(served, Ok(pipes::Served { end: pipes::End::Exited, .. })) {
+        let _ = child.kill();
+    }
+    let program = || command.program.to_owned();
+    let status = child.wait().map_err(|source| Error::Pipe { program: program(), source })?;
+    let served = served.map_err(|source| Error::Pipe { program: program(), source })?;
+    match served.end {
+        pipes::End::Exited => Ok(Output { status, stdout: served.stdout, stderr: served.stderr }),
+        pipes::End::Deadline => Err(Error::TimedOut { program: program(), timeout: command.timeout }),
+        pipes::End::TooMuch => Err(Error::TooMuchOutput { program: program() }),
+    }
+}
+
+fn start(command: &Command<'_>, pause: Duration) -> Result<Child, Error> {
+    for _ in 1..BUSY_ATTEMPTS {
+        match spawn(command) {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(pause),
+            done => return done.map_err(|source| Error::Start { program: command.program.to_owned(), source }),
+        }
+    }
+    spawn(command).map_err(|source| Error::Start { program: command.program.to_owned(), source })
+}
+
+fn spawn(command: &Command<'_>) -> io::Result<Child> {
+    let mut process = std::process::Command::new(command.program);
+    if let Some(arg0) = command.arg0 {
+        process.arg0(arg0);
+    }
+    process.env_clear();
+    // The first of several variables of one name is the one that a process sees.
+    process.envs(command.env.iter().rev().map(|(name, value)| (name, value)));
+    process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+impl Output {
+    /// Whether it exited with status 0.
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+}
+
+#[cfg(test)]
+mod tests;

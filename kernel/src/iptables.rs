@@ -1,0 +1,1 @@
+//! iptables rules, one `iptables-restore` per family and operation.

@@ -1,0 +1,298 @@
+//! The conversation with nf_tables: transactions, and questions by name.
+
+use std::fmt;
+
+use netlink_packet_core::{Emitable, NetlinkSerializable};
+use netlink_packet_netfilter::nftables::{GenMessage, NfTablesMessage, SetAttribute, SetMessage};
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage};
+
+use super::batch::{Batch, Change};
+use super::error::Error;
+use super::read::{self, Entry, RuleEntry};
+use super::socket::{self, Failure};
+use super::table::{Family, ObjectName, TableName};
+use super::value::Value;
+use super::{chain, rule, set};
+use crate::netlink::{self, Frame, Request};
+
+/// How often a deletion is tried again because somebody changed the ruleset between reading the owner and deleting.
+/// One of all who try at the same time always succeeds, so this is above any number of plugins that run at once.
+const DELETE_ATTEMPTS: usize = 1000;
+/// How many elements are looked at between two looks at the generation, so that a busy ruleset can't stop a sweep.
+const DELETE_GROUP: usize = 64;
+
+/// A socket to nf_tables in one network namespace.
+#[derive(Debug)]
+pub struct Nft {
+    socket: netlink::Socket,
+}
+
+impl Nft {
+    /// Opens a socket in the network namespace of the calling thread, where it stays.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSupport`] when the kernel has no netfilter netlink, else what `socket(2)` answers.
+    pub fn open() -> Result<Self, Error> {
+        let socket = socket::open().map_err(|error| Error::socket("open a netfilter socket", error))?;
+        Ok(Self { socket })
+    }
+
+    /// Whether nf_tables can be used: one question without side effects.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSupport`] when it can't, anything else when that could not be found out.
+    pub fn supported(&mut self) -> Result<(), Error> {
+        self.generation().map(|_| ())
+    }
+
+    /// Makes all changes of `batch`, or none.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the first change that the kernel did not accept.
+    pub fn commit(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.transact(batch, None)
+    }
+
+    /// Makes all changes of `batch`, or none, and only if nobody changed the ruleset since [`Nft::generation`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`], or as [`Nft::commit`].
+    pub fn commit_at(&mut self, batch: &Batch, generation: u32) -> Result<(), Error> {
+        self.transact(batch, Some(generation))
+    }
+
+    fn transact(&mut self, batch: &Batch, generation: Option<u32>) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let numbered = (1..).zip(batch.changes());
+        let messages =
+            numbered.map(|(id, change)| (change.flags(), message(change.family(), change.message(id)))).collect();
+        match socket::transact(&self.socket, messages, generation) {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(index, refusal)) => {
+                let change = index.and_then(|at| batch.changes().get(at));
+                let action = change.map_or_else(|| summary(batch), Change::to_string);
+                Err(Error::refused(action, refusal, index, change.is_none()))
+            }
+            Err(Failure::Socket(error)) => Err(Error::socket(summary(batch), error)),
+        }
+    }
+
+    /// The generation of the namespace's ruleset: a number that every transaction changes, whoever makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSupport`], or what the socket answers.
+    pub fn generation(&mut self) -> Result<u32, Error> {
+        let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
+        let frames = self.ask(Family::Inet, question, "ask for the generation of the ruleset")?;
+        let found = frames.iter().find_map(|frame| read::generation(frame.payload()));
+        found.ok_or_else(|| malformed("ask for the generation of the ruleset"))
+    }
+
+    /// Whether the table exists.
+    ///
+    /// # Errors
+    ///
+    /// Anything but the answer that it does not.
+    pub fn table_exists(&mut self, table: &TableName) -> Result<bool, Error> {
+        let question = NfTablesMessage::GetTable(table.message());
+        existence(self.ask(table.family, question, format_args!("list table {table}")))
+    }
+
+    /// Whether the chain exists.
+    ///
+    /// # Errors
+    ///
+    /// Anything but the answer that it does not.
+    pub fn chain_exists(&mut self, chain: &ObjectName) -> Result<bool, Error> {
+        let question = NfTablesMessage::GetChain(chain::name(chain));
+        existence(self.ask(chain.table.family, question, format_args!("list chain {chain}")))
+    }
+
+    /// Whether the set or map exists.
+    ///
+    /// # Errors
+    ///
+    /// Anything but the answer that it does not.
+    pub fn set_exists(&mut self, set: &ObjectName) -> Result<bool, Error> {
+        let question = NfTablesMessage::GetSet(set::name(set));
+        existence(self.ask(set.table.family, question, format_args!("list set {set}")))
+    }
+
+    /// The element with this key, without reading any other.
+    ///
+    /// # Errors
+    ///
+    /// Anything but the answer that there is none, or no such set.
+    pub fn element(&mut self, set: &ObjectName, key: &Value) -> Result<Option<Entry>, Error> {
+        let question = NfTablesMessage::GetSetElement(set::key(set, key));
+        match self.ask(set.table.family, question, format_args!("get element {set} {{ {key} }}")) {
+            Ok(frames) => Ok(frames.iter().flat_map(|frame| read::elements(frame.payload())).next()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All elements of a set or map.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when there is no such set.
+    pub fn elements(&mut self, set: &ObjectName) -> Result<Vec<Entry>, Error> {
+        let question = NfTablesMessage::GetSetElement(set::list(set, Vec::new()));
+        let frames = self.list(set.table.family, question, format_args!("list set {set}"))?;
+        Ok(frames.iter().flat_map(|frame| read::elements(frame.payload())).collect())
+    }
+
+    /// The names of all sets and maps of a table; none when there is no such table.
+    ///
+    /// # Errors
+    ///
+    /// What the socket answers.
+    pub fn sets(&mut self, table: &TableName) -> Result<Vec<ObjectName>, Error> {
+        let filter = SetAttribute::Table(table.name.clone().into_owned());
+        let question = NfTablesMessage::GetSet(SetMessage { attributes: vec![filter] });
+        match self.list(table.family, question, format_args!("list sets in {table}")) {
+            Ok(frames) => {
+                let names = frames.iter().filter_map(|frame| read::set_name(frame.payload()));
+                Ok(names.map(|name| table.object(name)).collect())
+            }
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Handles and comments of the rules of one chain, in order; none when there is no such chain.
+    ///
+    /// # Errors
+    ///
+    /// What the socket answers.
+    pub fn rules(&mut self, chain: &ObjectName) -> Result<Vec<RuleEntry>, Error> {
+        let question = NfTablesMessage::GetRule(rule::chain(chain));
+        match self.list(chain.table.family, question, format_args!("list chain {chain}")) {
+            Ok(frames) => Ok(frames.iter().filter_map(|frame| read::rule(frame.payload())).collect()),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the elements of `set` whose comment is `owned`, and says how many. A set that is not there has none.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal but that of a missing set.
+    pub fn remove_owned(&mut self, set: &ObjectName, owned: &dyn Fn(&str) -> bool) -> Result<usize, Error> {
+        let entries = match self.elements(set) {
+            Ok(entries) => entries,
+            Err(error) if error.is_not_found() => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let keys: Vec<Value> =
+            entries.into_iter().filter(|entry| entry.is_owned(owned)).map(|entry| entry.key).collect();
+        let mut removed = 0;
+        for group in keys.chunks(DELETE_GROUP) {
+            let targets: Vec<(&ObjectName, &Value)> = group.iter().map(|key| (set, key)).collect();
+            removed += self.remove_keys(&targets, owned)?;
+        }
+        Ok(removed)
+    }
+
+    /// Deletes those of the elements whose comment is `owned` at the moment of the deletion.
+    ///
+    /// The owner is read, and the deletion holds only for the generation that was read: another process can't give an
+    /// element to a new owner in between.
+    pub(super) fn remove_keys(
+        &mut self,
+        targets: &[(&ObjectName, &Value)],
+        owned: &dyn Fn(&str) -> bool,
+    ) -> Result<usize, Error> {
+        let mut batch = Batch::new();
+        for _ in 0..DELETE_ATTEMPTS {
+            let generation = self.generation()?;
+            batch = Batch::new();
+            for (set, key) in targets {
+                if self.element(set, key)?.is_some_and(|entry| entry.is_owned(owned)) {
+                    batch.push(Change::DeleteElement((*set).clone(), (*key).clone()));
+                }
+            }
+            match self.commit_at(&batch, generation) {
+                Ok(()) => return Ok(batch.changes().len()),
+                Err(Error::Changed { .. } | Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Changed { action: summary(&batch) })
+    }
+
+    fn ask(
+        &mut self,
+        family: Family,
+        question: NfTablesMessage,
+        action: impl fmt::Display,
+    ) -> Result<Vec<Frame>, Error> {
+        let answer = self.socket.request(request(family, question));
+        answer.map_err(|error| refused(error, &action))
+    }
+
+    fn list(
+        &mut self,
+        family: Family,
+        question: NfTablesMessage,
+        action: impl fmt::Display,
+    ) -> Result<Vec<Frame>, Error> {
+        let answer = self.socket.dump(&request(family, question));
+        answer.map_err(|error| refused(error, &action))
+    }
+}
+
+impl Entry {
+    fn is_owned(&self, owned: &dyn Fn(&str) -> bool) -> bool {
+        self.comment.as_deref().is_some_and(owned)
+    }
+}
+
+fn message(family: Family, message: NfTablesMessage) -> NetfilterMessage {
+    NetfilterMessage::new(NetfilterHeader::new(family.protocol(), 0, 0), message)
+}
+
+fn request(family: Family, question: NfTablesMessage) -> Request {
+    let message = message(family, question);
+    let mut payload = vec![0; Emitable::buffer_len(&message)];
+    message.emit(&mut payload);
+    Request { kind: message.message_type(), flags: 0, payload }
+}
+
+fn existence(answer: Result<Vec<Frame>, Error>) -> Result<bool, Error> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn refused(error: netlink::Error, action: &dyn fmt::Display) -> Error {
+    match error {
+        netlink::Error::Refused(refusal) => Error::refused(action.to_string(), refusal, None, true),
+        netlink::Error::Io(error) => Error::socket(action.to_string(), error),
+        netlink::Error::Malformed(_) => malformed(&action.to_string()),
+    }
+}
+
+fn malformed(action: &str) -> Error {
+    Error::socket(action, std::io::Error::other("malformed answer"))
+}
+
+/// A batch in one line: its first change and the number of the others.
+fn summary(batch: &Batch) -> String {
+    match batch.changes() {
+        [] => "change nothing".to_owned(),
+        [single] => single.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more changes)", rest.len()),
+    }
+}

@@ -1,0 +1,273 @@
+//! Owned elements in a shared layout: what a plugin puts into a plan.
+//!
+//! The layout (a table, base chains, sets, the rules that look the sets up) belongs to nobody and stays. An attachment
+//! owns elements, each with the owner's tag as its comment. So the usual ADD is one transaction with nothing but
+//! elements, and only when the kernel answers that a set is missing does a second one bring the layout along.
+//!
+//! Rules have no names, so adding a rule twice gives two. A [`Part`] therefore hangs its rules on an object that can be
+//! created only once: of many processes that find the layout missing at the same time one creates a part, the others
+//! are told that it exists and go on with the elements.
+
+use std::fmt;
+
+use super::Change;
+use super::batch::{Batch, Object};
+use super::client::Nft;
+use super::error::Error;
+use super::read::Entry;
+use super::rule::Rule;
+use super::set::Element;
+use super::table::{ObjectName, Table};
+use super::userdata;
+use super::value::Value;
+
+/// How often a creation is tried again because others create or delete the same things at the same time.
+const ATTEMPTS: usize = 100;
+
+/// The static half of a ruleset: one table and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The table, which nobody else uses. A change of the layout's shape needs a new name, so that both can coexist.
+    pub table: Table,
+    /// What is in it, in an order in which it can be created.
+    pub parts: Vec<Part>,
+}
+
+/// A chain or set, and the rules that come into being with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The chain or set.
+    pub object: PartObject,
+    /// Its rules, or rules of another chain that use it. Their comments tell them apart for [`Elements::check`].
+    pub rules: Vec<Rule>,
+}
+
+/// What a [`Part`] can hang on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartObject {
+    /// A chain.
+    Chain(super::chain::Chain),
+    /// A set or map.
+    Set(super::set::Set),
+}
+
+/// Elements of one owner, with the layout that they live in.
+///
+/// Every element's comment is its owner's tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elements {
+    /// Created when it is missing, never removed.
+    pub layout: Layout,
+    /// Created, checked and removed.
+    pub elements: Vec<Element>,
+}
+
+/// What is to be done about one element.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Create,
+    Replace,
+    Nothing,
+}
+
+/// Where a change of a batch comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    Layout,
+    Element(usize),
+}
+
+impl Elements {
+    /// Creates the elements, and the layout where it is missing. Elements that are there with the same owner and data
+    /// stay; those of another owner, who must have left without a word, are taken over.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal that trying again can't mend. Nothing was changed then.
+    pub fn apply(&self, nft: &mut Nft) -> Result<(), Error> {
+        let mut tasks = vec![Task::Create; self.elements.len()];
+        let mut with_layout = false;
+        let mut attempt = 0;
+        loop {
+            let missing = if with_layout { self.layout.missing(nft)? } else { Vec::new() };
+            let (batch, origins) = self.batch(&missing, &tasks);
+            let Err(error) = nft.commit(&batch) else {
+                return Ok(());
+            };
+            attempt += 1;
+            let origin = match &error {
+                Error::NotFound { index: Some(at), .. } | Error::Exists { index: Some(at), .. }
+                    if attempt < ATTEMPTS =>
+                {
+                    origins.get(*at).copied()
+                }
+                _ => None,
+            };
+            match (origin, error) {
+                (Some(Origin::Element(at)), Error::Exists { .. }) => tasks[at] = self.taken(nft, at)?,
+                (Some(Origin::Element(at)), _) => {
+                    // The set is missing, or the element that was to be replaced is gone.
+                    tasks[at] = Task::Create;
+                    with_layout = true;
+                }
+                (Some(Origin::Layout), _) => with_layout = true,
+                (None, error) => return Err(error),
+            }
+        }
+    }
+
+    /// The transaction for `tasks`, and for each of its changes where it comes from.
+    fn batch(&self, missing: &[&Part], tasks: &[Task]) -> (Batch, Vec<Origin>) {
+        let mut batch = Batch::new();
+        if !missing.is_empty() {
+            batch.add(self.layout.table.clone());
+        }
+        for part in missing {
+            batch.create(part.object.clone());
+            part.rules.iter().for_each(|rule| batch.rule(rule.clone()));
+        }
+        let mut origins = vec![Origin::Layout; batch.changes().len()];
+        for (at, (element, task)) in self.elements.iter().zip(tasks).enumerate() {
+            if *task == Task::Replace {
+                batch.push(Change::DeleteElement(element.set.clone(), element.key.clone()));
+                origins.push(Origin::Element(at));
+            }
+            if *task != Task::Nothing {
+                batch.create(element.clone());
+                origins.push(Origin::Element(at));
+            }
+        }
+        (batch, origins)
+    }
+
+    /// What to do about an element whose key is taken.
+    fn taken(&self, nft: &mut Nft, at: usize) -> Result<Task, Error> {
+        let element = &self.elements[at];
+        Ok(match nft.element(&element.set, &element.key)? {
+            None => Task::Create,
+            Some(entry) if deviation(element, &entry).is_none() => Task::Nothing,
+            Some(_) => Task::Replace,
+        })
+    }
+
+    /// Compares the kernel with the layout and the elements. The answer is the first line that does not hold.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel can't be asked. A deviation is no error.
+    pub fn check(&self, nft: &mut Nft) -> Result<Option<String>, Error> {
+        for element in &self.elements {
+            let deviation = match nft.element(&element.set, &element.key)? {
+                None => Some(format!("nft add {element}")),
+                Some(entry) => deviation(element, &entry),
+            };
+            if deviation.is_some() {
+                return Ok(deviation);
+            }
+        }
+        self.layout.check(nft)
+    }
+
+    /// Deletes those of the elements that still have their owner's tag. Missing ones are fine.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal but that something is missing.
+    pub fn remove(&self, nft: &mut Nft) -> Result<(), Error> {
+        let mut rest: &[Element] = &self.elements;
+        while let Some(first) = rest.first() {
+            let same = rest.iter().take_while(|element| element.comment == first.comment).count();
+            let (group, others) = rest.split_at(same);
+            let targets: Vec<(&ObjectName, &Value)> =
+                group.iter().map(|element| (&element.set, &element.key)).collect();
+            let tag = userdata::cut(first.comment.as_deref().unwrap_or_default());
+            nft.remove_keys(&targets, &|comment| comment == tag)?;
+            rest = others;
+        }
+        Ok(())
+    }
+}
+
+/// How the kernel's element differs: the line that does not hold, and what is there instead.
+fn deviation(element: &Element, found: &Entry) -> Option<String> {
+    let tag = element.comment.as_deref().map(userdata::cut);
+    if found.comment.as_deref() != tag {
+        let owner = found.comment.as_deref().unwrap_or("nobody");
+        return Some(format!("nft add {element} (it belongs to: {owner})"));
+    }
+    match (&element.data, &found.data) {
+        (Some(wanted), Some(found)) if wanted.is_same(found) => None,
+        (None, None) => None,
+        (_, Some(data)) => Some(format!("nft add {element} (it holds: {data})")),
+        (_, None) => Some(format!("nft add {element} (it holds nothing)")),
+    }
+}
+
+impl Layout {
+    fn missing(&self, nft: &mut Nft) -> Result<Vec<&Part>, Error> {
+        let mut missing = Vec::new();
+        for part in &self.parts {
+            if !part.object.exists(nft)? {
+                missing.push(part);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The first part or rule that is missing. Rules are found by their comments.
+    fn check(&self, nft: &mut Nft) -> Result<Option<String>, Error> {
+        if let Some(part) = self.missing(nft)?.first() {
+            return Ok(Some(format!("nft add {}", part.object)));
+        }
+        let mut listed: Vec<(&ObjectName, Vec<Option<String>>)> = Vec::new();
+        for rule in self.parts.iter().flat_map(|part| &part.rules) {
+            if !listed.iter().any(|(chain, _)| *chain == &rule.chain) {
+                let comments = nft.rules(&rule.chain)?.into_iter().map(|entry| entry.comment).collect();
+                listed.push((&rule.chain, comments));
+            }
+            let comment = rule.comment.as_deref().map(|comment| userdata::cut(comment).to_owned());
+            if !listed.iter().any(|(chain, comments)| *chain == &rule.chain && comments.contains(&comment)) {
+                return Ok(Some(format!("nft add {rule}")));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl PartObject {
+    fn exists(&self, nft: &mut Nft) -> Result<bool, Error> {
+        match self {
+            Self::Chain(chain) => nft.chain_exists(&chain.name),
+            Self::Set(set) => nft.set_exists(&set.name),
+        }
+    }
+}
+
+impl From<PartObject> for Object {
+    fn from(object: PartObject) -> Self {
+        match object {
+            PartObject::Chain(chain) => Self::Chain(chain),
+            PartObject::Set(set) => Self::Set(set),
+        }
+    }
+}
+
+impl fmt::Display for PartObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chain(chain) => chain.fmt(f),
+            Self::Set(set) => set.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Elements {
+    /// The lines of the elements; the layout is everybody's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, element) in self.elements.iter().enumerate() {
+            let newline = if at == 0 { "" } else { "\n" };
+            write!(f, "{newline}nft create {element}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! Transactions over a netlink socket.
+//!
+//! A transaction is one datagram: the begin message, a message a change, the end message
+//! (`Documentation/userspace-api/netlink/specs.rst` calls it a batch; `nfnetlink_rcv_batch` reads it). The kernel tries
+//! every change even after a refused one, and makes them only if none was refused. By the time `sendmsg` returns it has
+//! queued its answers: one for each refused message, and one for each that asked for it. Only the last change asks,
+//! because kernels before 6.10 never acknowledge the begin and end messages; so the answers are read until none is left,
+//! and success is that single acknowledgement without a refusal.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{
+    DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlaBuffer, NlasIterator,
+};
+use netlink_packet_netfilter::none::ControlMessage;
+use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+
+use crate::netlink::{self, Refusal};
+
+/// `NFNL_SUBSYS_NFTABLES`, which the begin and end messages carry as their resource.
+const NFTABLES: u16 = 10;
+/// `NFNL_MSG_BATCH_BEGIN`, for the form with an attribute.
+const BATCH_BEGIN: u8 = 16;
+/// `NFNL_BATCH_GENID`: make the changes only if the ruleset is still of this generation.
+const GENERATION: u16 = 1;
+/// Sequence numbers of transactions start here, apart from those of questions.
+const FIRST_SEQUENCE: u32 = 1 << 31;
+/// What a socket holds unasked (`net.core.wmem_default`); a larger datagram needs a larger buffer.
+const DEFAULT_SEND_BUFFER: usize = 64 * 1024;
+/// An answer to a transaction is a header, an error number, the header of the request and a sentence.
+const ANSWER: usize = 16 * 1024;
+/// `NLMSGERR_ATTR_MSG`.
+const SENTENCE: u16 = 1;
+/// Size of the request's header in a capped answer.
+const HEADER: usize = 16;
+
+/// The answer to a transaction that was not made.
+pub(super) enum Failure {
+    /// The kernel refused: a change by its index, or the whole.
+    Refused(Option<usize>, Refusal),
+    /// The socket failed.
+    Socket(io::Error),
+}
+
+pub(super) fn open() -> io::Result<netlink::Socket> {
+    netlink::Socket::open(NETLINK_NETFILTER)
+}
+
+/// Sends `changes` as one transaction, if asked for the ruleset's `generation` only, and reads all answers.
+pub(super) fn transact(
+    socket: &netlink::Socket,
+    changes: Vec<(u16, NetfilterMessage)>,
+    generation: Option<u32>,
+) -> Result<(), Failure> {
+    let count = changes.len();
+    let datagram = datagram(changes, generation);
+    make_room(socket, datagram.len());
+    send(socket.as_raw_fd(), &datagram, MsgFlags::empty()).map_err(|errno| Failure::Socket(errno.into()))?;
+    judge(answers(socket), count)
+}
+
+/// The begin message has the first sequence number, each change the next.
+fn datagram(changes: Vec<(u16, NetfilterMessage)>, generation: Option<u32>) -> Vec<u8> {
+    let begin = match generation {
+        None => ControlMessage::BatchBegin,
+        Some(id) => {
+            let attributes = vec![DefaultNla::new(GENERATION, id.to_be_bytes().to_vec())];
+            ControlMessage::Other { message_type: BATCH_BEGIN, attributes }
+        }
+    };
+    let last = changes.len();
+    let mut bytes = Vec::new();
+    let mut sequence = FIRST_SEQUENCE;
+    push(&mut bytes, control(begin), 0, sequence);
+    for (at, (flags, message)) in changes.into_iter().enumerate() {
+        sequence += 1;
+        let acknowledge = if at + 1 == last { NLM_F_ACK } else { 0 };
+        push(&mut bytes, message, flags | acknowledge, sequence);
+    }
+    push(&mut bytes, control(ControlMessage::BatchEnd), 0, sequence + 1);
+    bytes
+}
+
+fn control(message: ControlMessage) -> NetfilterMessage {
+    NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFTABLES), message)
+}
+
+fn push(bytes: &mut Vec<u8>, message: NetfilterMessage, flags: u16, sequence: u32) {
+    let mut message = NetlinkMessage::from(message);
+    message.header.flags = NLM_F_REQUEST | flags;
+    message.header.sequence_number = sequence;
+    message.finalize();
+    let start = bytes.len();
+    bytes.resize(start + message.buffer_len(), 0);
+    message.serialize(&mut bytes[start..]);
+}
+
+/// A transaction has to fit the send buffer. Whoever may change rules may usually also exceed `net.core.wmem_max`; if
+/// not, `sendmsg` says so.
+fn make_room(socket: &netlink::Socket, size: usize) {
+    if size > DEFAULT_SEND_BUFFER {
+        let wanted = 2 * size;
+        // SAFETY: the descriptor is open as long as `socket` is borrowed.
+        #[expect(unsafe_code, reason = "the socket lends its descriptor as a number only")]
+        let socket = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+        if setsockopt(&socket, sockopt::SndBufForce, &wanted).is_err() {
+            let _ = setsockopt(&socket, sockopt::SndBuf, &wanted);
+        }
+    }
+}
+
+/// One answer: the sequence number that it is for, and a refusal or none.
+type Answer = (u32, Option<Refusal>);
+
+/// Reads what the kernel has queued. The queue may overflow when very many changes are refused; the first ones count.
+fn answers(socket: &netlink::Socket) -> Result<Vec<Answer>, io::Error> {
+    let mut found = Vec::new();
+    let mut buffer = vec![0; ANSWER];
+    loop {
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => found.extend(parse(&buffer[..length])?),
+            Err(Errno::EAGAIN) => return Ok(found),
+            Err(Errno::EINTR | Errno::ENOBUFS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn parse(datagram: &[u8]) -> Result<Vec<Answer>, io::Error> {
+    let mut found = Vec::new();
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<NetfilterMessage>::deserialize(rest).map_err(io::Error::other)?;
+        let length = message.header.length as usize;
+        if let NetlinkPayload::Error(error) = message.payload {
+            let refusal = error.code.map(|code| Refusal {
+                errno: Errno::from_raw(code.get().wrapping_neg()),
+                message: sentence(&error.header),
+            });
+            found.push((message.header.sequence_number, refusal));
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+    }
+    Ok(found)
+}
+
+/// The kernel's sentence, behind the header of the request.
+fn sentence(answer: &[u8]) -> Option<String> {
+    let attributes = answer.get(HEADER..)?;
+    let text =
+        NlasIterator::new(attributes).filter_map(Result::ok).find(|nla: &NlaBuffer<&[u8]>| nla.kind() == SENTENCE)?;
+    let text = text.value();
+    Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned())
+}
+
+/// The first refused change decides. Later ones may only be refused because of it.
+fn judge(answers: Result<Vec<Answer>, io::Error>, count: usize) -> Result<(), Failure> {
+    let answers = answers.map_err(Failure::Socket)?;
+    let mut refusals: Vec<(usize, Refusal)> = Vec::new();
+    let mut acknowledged = false;
+    for (sequence, refusal) in answers {
+        let at = sequence.wrapping_sub(FIRST_SEQUENCE) as usize;
+        match refusal {
+            Some(refusal) => refusals.push((at, refusal)),
+            None => acknowledged |= at == count,
+        }
+    }
+    refusals.sort_by_key(|(at, _)| *at);
+    match refusals.into_iter().next() {
+        Some((at, refusal)) => Err(Failure::Refused((1..=count).contains(&at).then(|| at - 1), refusal)),
+        None if acknowledged => Ok(()),
+        None => Err(Failure::Socket(io::Error::other("the kernel did not answer a transaction"))),
+    }
+}

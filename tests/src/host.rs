@@ -1,5 +1,6 @@
 //! The host's own links, rulesets and directories, which no test may touch.
 
+use std::fs;
 use std::sync::OnceLock;
 
 use crate::files;
@@ -10,6 +11,8 @@ static BEFORE: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Directories that plugins or runtimes write to.
 const DIRECTORIES: [&str; 6] = ["/etc/cni", "/opt/cni", "/run/cni", "/run/netns", "/run/xnet", "/var/lib/cni"];
+
+const FORWARDING: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
 /// Takes the picture that every later one is compared with; the first call in a process counts.
 pub(crate) fn remember() {
@@ -23,10 +26,14 @@ pub(crate) fn assert_untouched() {
 }
 
 fn look() -> Vec<String> {
-    // The flags that follow carrier and time are not shown by this format.
-    let mut lines: Vec<String> = sh("ip -o link show | awk '{print $2}'").lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = sh("ip -br link").lines().map(name).collect();
     lines.extend(sh("nft -s list ruleset").lines().map(str::to_owned));
-    lines.extend(sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding").lines().map(str::to_owned));
+    lines.extend(FORWARDING.iter().map(|path| format!("{path} {:?}", fs::read_to_string(path).ok())));
     lines.extend(DIRECTORIES.iter().flat_map(|dir| files::lines(dir.as_ref())));
     lines
+}
+
+/// The rest of the line is state and flags, which follow carrier and time.
+fn name(line: &str) -> String {
+    line.split(' ').next().unwrap_or_default().to_owned()
 }

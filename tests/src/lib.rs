@@ -14,6 +14,7 @@
 //! The binaries under test are found in `$XNET_BIN_DIR`, else in `bin/` of the workspace, where `make build` puts them.
 //! `XNET_BIN_DIR=/usr/lib/cni` runs the stories with Debian's Go suite in the place of ours, which tests the tests.
 
+mod config;
 mod files;
 mod host;
 mod links;
@@ -27,7 +28,9 @@ mod skip;
 mod state;
 mod suite;
 mod sysctls;
+mod traffic;
 
+pub use config::{dual_stack, with};
 pub use netns::Netns;
 pub use node::Node;
 pub use normal::Names;
@@ -36,3 +39,4 @@ pub use process::{run, sh};
 pub use skip::skip;
 pub use state::State;
 pub use suite::Suite;
+pub use traffic::{Server, Tcpdump, addresses};

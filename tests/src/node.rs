@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::fs::Permissions;
 use std::marker::PhantomData;
+use std::os::unix::fs::PermissionsExt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -14,6 +17,10 @@ use crate::host;
 use crate::netns::{Netns, quick_ipv6};
 use crate::process::sh;
 use crate::state::State;
+
+/// The namespace of the remote host, and the node's interface to it: the stage, not the play.
+pub(crate) const REMOTE: &str = "remote";
+pub(crate) const UPLINK: &str = "uplink";
 
 /// The machine that a story plays on. It lives in the thread that [`Node::run`] made for it and can not leave it.
 #[derive(Debug)]
@@ -29,7 +36,7 @@ impl Node {
         Self::run_messy(|node| {
             let before = node.state();
             let outcome = story(node);
-            node.state().assert_nothing_left_since(&before);
+            node.assert_nothing_left_since(&before);
             outcome
         })
     }
@@ -58,19 +65,51 @@ impl Node {
         netns
     }
 
-    /// Makes the namespace of a remote host, which `eth0` of the node's `uplink` reaches: the node has `.1` and `::1`,
-    /// the remote `.2` and `::2` of 192.0.2.0/24 and 2001:db8::/64, and the remote knows no other route.
+    /// Makes the namespace of a remote host, on the other end of the node's `uplink`. The node has `.1` and `::1`,
+    /// the remote `.2` and `::2` of 192.0.2.0/24 and 2001:db8::/64, and knows no other route.
     pub fn remote(&self) -> Netns {
-        let remote = self.netns("remote");
-        sh("ip link add uplink type veth peer name eth0 netns remote
-            ip link set uplink up
-            ip address add 192.0.2.1/24 dev uplink
-            ip address add 2001:db8::1/64 dev uplink nodad");
+        let remote = self.netns(REMOTE);
+        sh(&format!(
+            "ip link add {UPLINK} type veth peer name eth0 netns {REMOTE}
+            ip link set {UPLINK} up
+            ip address add 192.0.2.1/24 dev {UPLINK}
+            ip address add 2001:db8::1/64 dev {UPLINK} nodad"
+        ));
         remote.sh("ip link set lo up
             ip link set eth0 up
             ip address add 192.0.2.2/24 dev eth0
             ip address add 2001:db8::2/64 dev eth0 nodad");
         remote
+    }
+
+    /// Panics when something of an attachment is here that was not there before. What is there for a moment only is
+    /// given the time to go: the kernel tears a namespace down, with the veth pairs that reach into it, after the last
+    /// reference has gone, and nothing tells when.
+    ///
+    /// # Panics
+    /// See above.
+    pub fn assert_nothing_left_since(&self, before: &State) {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let left = self.state().left_since(before);
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind:\n{}", left.join("\n"));
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Writes a plugin of the story's own, a shell script, and returns the directory for `CNI_PATH`.
+    ///
+    /// # Panics
+    /// When it can not be written.
+    pub fn script(&self, name: &str, body: &str) -> &'static str {
+        let path = Path::new(SCRIPTS).join(name);
+        fs::create_dir_all(SCRIPTS).expect("create a directory");
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("write a script");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("make a script executable");
+        SCRIPTS
     }
 
     /// What plugins could have changed, here and in all namespaces that still exist.
@@ -86,6 +125,8 @@ impl Node {
         State::read(&live, text)
     }
 }
+
+const SCRIPTS: &str = "/run/scripts";
 
 /// Directories that exist on every host and hold things that plugins or runtimes read or write. Each gets a layer
 /// above it, so that writes stay here.

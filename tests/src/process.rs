@@ -1,10 +1,16 @@
 //! Bounded child processes: every one is waited for, none longer than [`PATIENCE`].
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 /// How long a process may take. Nothing here takes a second; a process that waits for ever is a finding.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,6 +60,20 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
         let _ = sender.send(bytes);
     });
     receiver
+}
+
+/// Starts a command in a process group of its own and kills the group after a while, as when a machine dies. Returns
+/// when nothing of the group is left, so that what comes next is not disturbed by a child that is still about to die.
+pub(crate) fn kill_after(command: &mut Command, stdin: &[u8], delay: Duration) {
+    set_child_subreaper(true).expect("adopt orphans");
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    let group = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    child.stdin.take().expect("stdin is a pipe").write_all(stdin).expect("the input fits into the pipe");
+    thread::sleep(delay);
+    killpg(group, Signal::SIGKILL).expect("the leader at least is there until it is waited for");
+    child.wait().expect("wait for a child");
+    while waitpid(Pid::from_raw(-group.as_raw()), None).is_ok() {}
 }
 
 /// Runs a shell script in the calling thread's namespaces and returns what it printed.

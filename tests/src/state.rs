@@ -9,7 +9,7 @@ use crate::files;
 use crate::links::Links;
 use crate::netns::Netns;
 use crate::normal::Names;
-use crate::{rulesets, sysctls};
+use crate::{node, rulesets, sysctls};
 
 /// A snapshot of the node and its namespaces: sorted facts, each a line that begins with its place, and the names that
 /// were replaced in them.
@@ -72,15 +72,6 @@ impl State {
         let change = before.difference(self);
         change.into_iter().filter(|line| line.strip_prefix("+ ").is_some_and(is_owned)).collect()
     }
-
-    /// Panics when something of an attachment is left.
-    ///
-    /// # Panics
-    /// See above.
-    pub fn assert_nothing_left_since(&self, before: &Self) {
-        let left = self.left_since(before);
-        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
-    }
 }
 
 impl fmt::Display for State {
@@ -122,22 +113,28 @@ pub(crate) fn difference(one: &[String], other: &[String]) -> Vec<String> {
     lines.map(|(line, count)| format!("{} {line}", if count < 0 { '-' } else { '+' })).collect()
 }
 
-/// Whether a fact belongs to one attachment, rather than to a network or to all.
+/// Whether a fact belongs to one attachment, rather than to a network, to the namespace itself or to the story's stage.
 fn is_owned(fact: &str) -> bool {
     let (place, fact) = fact.split_once(": ").expect("a fact has a place");
     let (kind, rest) = fact.split_once(' ').expect("a fact has a kind");
+    if place == node::REMOTE {
+        return false;
+    }
     match kind {
         "link" => is_link_of_attachment(rest),
-        "rule" | "iptables-save" | "ip6tables-save" => true,
+        "iptables-save" | "ip6tables-save" => true,
+        "rule" => !rest.contains(r#""protocol":"kernel""#),
         "nft" => is_nft_of_attachment(rest),
         "file" => is_file_of_attachment(rest),
-        "address" | "route" => place != "node",
+        "address" => place != "node" && !rest.starts_with("lo "),
+        "route" => place != "node" && !rest.contains(r#""dev":"lo""#),
         _ => false,
     }
 }
 
 fn is_link_of_attachment(rest: &str) -> bool {
-    rest.split_once(" kind=").is_some_and(|(_, kind)| kind != "bridge")
+    let Some((name, kind)) = rest.split_once(" kind=") else { return false };
+    kind != "bridge" && name != "lo" && name != node::UPLINK
 }
 
 /// Elements always; rules and chains when they name an owner, which the static ones do not.

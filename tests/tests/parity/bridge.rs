@@ -149,16 +149,15 @@ pub(crate) fn encounters() -> Vec<Row> {
             Step::Shell("ip -n c1 link delete eth0"),
             DEL,
         ]),
-        Row::bridge("disabled IPv6", gateway()).prepare(
-            "ip netns exec c1 sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1",
-        ),
-        Row::bridge("disabled IPv6 and IPv4", json!({"isGateway": true, "ipam": v4()})).prepare(
-            "ip netns exec c1 sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1",
-        ),
+        Row::bridge("disabled IPv6", gateway()).prepare(WITHOUT_IPV6),
+        Row::bridge("disabled IPv6 and IPv4", json!({"isGateway": true, "ipam": v4()})).prepare(WITHOUT_IPV6),
         Row::bridge("forwarding is on", gateway())
-            .prepare("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"),
+            .prepare("cd /proc/sys/net; echo 1 >ipv4/ip_forward; echo 1 >ipv6/conf/all/forwarding"),
     ]
 }
+
+const WITHOUT_IPV6: &str =
+    "ip netns exec c1 sh -c 'cd /proc/sys/net/ipv6/conf; for i in all default; do echo 1 >$i/disable_ipv6; done'";
 
 pub(crate) fn masquerade() -> Vec<Row> {
     let masquerade = |name: &str, ipam: Value| {
@@ -191,7 +190,7 @@ fn damages() -> Vec<Row> {
         after("without a default route", "ip -n c1 route delete default"),
         after("without the interface", "ip -n c1 link delete eth0"),
         after("without the bridge", "ip link delete br0"),
-        after("without the port", "ip link set $(ip -j link show master br0 | jq -r '.[0].ifname') nomaster"),
+        after("without the port", "ip link set $(ip -br link show master br0 | cut -d@ -f1) nomaster"),
         after("of another MAC inside", "ip -n c1 link set eth0 address 0a:58:00:00:00:09"),
         after("of another MAC of the bridge", "ip link set br0 address 0a:58:00:00:00:09"),
         after("of a promiscuous bridge", "ip link set br0 promisc on"),

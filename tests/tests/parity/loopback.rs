@@ -24,6 +24,6 @@ pub(crate) fn rows() -> Vec<Row> {
         plain("a previous result of another version").with("prevResult", previous).version("0.3.1"),
         plain("a previous result that is none").with("prevResult", json!([])).steps(&[ADD, DEL]),
         plain("another address").prepare("ip -n c1 address add 10.0.0.1/8 dev lo"),
-        plain("no IPv6").prepare("ip netns exec c1 sysctl -qw net.ipv6.conf.all.disable_ipv6=1"),
+        plain("no IPv6").prepare("ip netns exec c1 sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'"),
     ]
 }

@@ -1,0 +1,97 @@
+//! A containerd of our own, with all its files on the node.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use harness::{run, sh};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Where `ctr --cni` looks for networks.
+pub(crate) const CONF_DIR: &str = "/etc/cni/net.d";
+
+const ADDRESS: &str = "/run/containerd-test/containerd.sock";
+
+/// The running daemon. Containers go into a containerd namespace, and so into cgroups, of this process's own.
+#[derive(Debug)]
+pub(crate) struct Containerd {
+    process: Child,
+    namespace: String,
+}
+
+impl Containerd {
+    /// Starts it and waits until it says that it is ready.
+    pub(crate) fn start() -> Self {
+        fs::create_dir("/run/containerd-test").expect("create its directory");
+        let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+        fs::write("/run/containerd-test/config.toml", config).expect("write its configuration");
+        let mut process = Command::new("containerd")
+            .args(["--config", "/run/containerd-test/config.toml", "--address", ADDRESS])
+            .args(["--root", "/run/containerd-test/root", "--state", "/run/containerd-test/state"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start containerd");
+        let mut log = BufReader::new(process.stderr.take().expect("stderr is a pipe")).lines().map_while(Result::ok);
+        let lines: Vec<String> = log.by_ref().take_while(|line| !line.contains("successfully booted")).collect();
+        assert!(process.try_wait().expect("look for containerd").is_none(), "containerd ended:\n{}", lines.join("\n"));
+        // It would block on a full pipe.
+        thread::spawn(move || log.for_each(drop));
+        Self { process, namespace: format!("xnet-test-{}", std::process::id()) }
+    }
+
+    /// Runs a shell script in a container to its end; returns what it printed.
+    pub(crate) fn run_with_cni(&self, id: &str, rootfs: &str, script: &str) -> String {
+        let mut command = Command::new("ctr");
+        command.args(["--address", ADDRESS, "--namespace", &self.namespace]);
+        command.args(["run", "--rm", "--cni", "--rootfs", rootfs, id, "/bin/sh", "-ec", script]);
+        let output = run(&mut command, b"");
+        let (told, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command:?}\n{}\n{told}\n{log}", output.status);
+        told.into_owned()
+    }
+
+    /// No container, no shim, no mount and no cgroup of a container is left.
+    pub(crate) fn assert_nothing_runs(&self) {
+        let left = sh(&format!("ctr --address {ADDRESS} --namespace {} container list -q", self.namespace));
+        assert_eq!(left, "", "containers");
+        let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("read the mounts");
+        assert!(!mounts.contains("/run/containerd-test"), "{mounts}");
+        let shims: Vec<String> =
+            command_lines().filter(|line| line.contains("shim") && line.contains(ADDRESS)).collect();
+        assert!(shims.is_empty(), "{shims:?}");
+        for cgroup in self.cgroups() {
+            let inside: Vec<_> =
+                fs::read_dir(&cgroup).expect("list a cgroup").flatten().map(|entry| entry.path()).collect();
+            assert!(!inside.iter().any(|path| path.is_dir()), "{inside:?}");
+        }
+    }
+
+    /// The parents of the containers' cgroups, one a hierarchy, which containerd makes and never removes.
+    fn cgroups(&self) -> Vec<String> {
+        let list = fs::read_dir("/sys/fs/cgroup").expect("list the cgroups").flatten();
+        let paths = list.map(|entry| format!("{}/{}", entry.path().display(), self.namespace));
+        paths.filter(|path| fs::exists(path).unwrap_or_default()).collect()
+    }
+}
+
+/// Ends it, also when a story has failed half-way, and removes what it made outside of the node.
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.process.id()).expect("a pid");
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let _ = self.process.wait();
+        for cgroup in self.cgroups() {
+            let _ = fs::remove_dir(cgroup);
+        }
+    }
+}
+
+fn command_lines() -> impl Iterator<Item = String> {
+    let processes = fs::read_dir("/proc").expect("list the processes").flatten();
+    let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+}

@@ -1,0 +1,70 @@
+//! STATUS says whether ADD can be served, and asks the IPAM plugin too.
+
+use harness::{Node, Plugin, dual_stack, with};
+use serde_json::{Value, json};
+
+fn network(members: Value) -> Value {
+    with(with(dual_stack("net"), json!({"cniVersion": "1.1.0"})), members)
+}
+
+fn bridge(members: Value) -> Plugin {
+    Plugin::new("bridge").config(&network(members)).without("CNI_CONTAINERID").without("CNI_IFNAME")
+}
+
+#[test]
+fn all_is_well_and_nothing_is_touched() {
+    Node::run(|node| {
+        let before = node.state();
+        for name in ["bridge", "host-local", "loopback"] {
+            let answer = Plugin::new(name).config(&network(json!({"ipMasq": true}))).status();
+            assert_eq!((answer.ok(), answer.stdout.as_str()), (Value::Null, ""));
+        }
+        assert_eq!(before.difference(&node.state()), [] as [&str; 0]);
+    });
+}
+
+#[test]
+fn versions_without_status() {
+    Node::run(|_| {
+        bridge(json!({"cniVersion": "1.0.0"})).status().assert_failed(1, "config version does not allow STATUS");
+    });
+}
+
+#[test]
+fn a_pool_is_exhausted() {
+    Node::run(|node| {
+        let ipam = json!({"ipam": {"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/30"}]]}});
+        let attached = Plugin::new("bridge").config(&network(ipam.clone())).netns(&node.netns("c1"));
+        bridge(ipam.clone()).status().ok();
+        attached.add().ok();
+        assert_eq!(bridge(ipam.clone()).status().failure().code, 50);
+        assert_eq!(Plugin::new("host-local").config(&network(ipam.clone())).status().failure().code, 50);
+        attached.del().ok();
+        bridge(ipam).status().ok();
+    });
+}
+
+#[test]
+fn the_ipam_plugin_is_missing() {
+    Node::run(|_| {
+        let failure = bridge(json!({"ipam": {"type": "nope"}})).status().failure();
+        assert_eq!(failure.code, 50, "{failure:?}");
+        assert!(failure.msg.contains("nope") || failure.details.contains("nope"), "{failure:?}");
+    });
+}
+
+#[test]
+fn the_ipam_plugin_is_asked() {
+    Node::run(|node| {
+        let dir = node.script("zork", r#"echo "{\"code\": 51, \"msg\": \"zork said $CNI_COMMAND\"}"; exit 1"#);
+        let plugin = bridge(json!({"ipam": {"type": "zork"}})).path(dir);
+        plugin.status().assert_failed(51, "zork said STATUS");
+    });
+}
+
+#[test]
+fn in_layer_2_there_is_no_ipam_plugin_to_ask() {
+    Node::run(|_| {
+        bridge(json!({"ipam": {}})).status().ok();
+    });
+}

@@ -17,7 +17,7 @@ fn pooled(c1: &Netns, ranges: Value) -> Plugin {
 }
 
 /// ADD fails like this, and the node with all that is on it is the same as before.
-fn refused(spoil: impl Fn(&Netns) -> Plugin + Send, code: u64, msg: &str, details: &str) {
+fn refused(spoil: impl FnOnce(&Netns) -> Plugin + Send, code: u64, msg: &str, details: &str) {
     Node::run(|node| {
         let c1 = node.netns("c1");
         let before = node.state();
@@ -30,7 +30,7 @@ fn refused(spoil: impl Fn(&Netns) -> Plugin + Send, code: u64, msg: &str, detail
 }
 
 /// ADD fails like this, and may have made what is shared.
-fn failed(spoil: impl Fn(&Node, &Netns) -> Plugin + Send, code: u64, msg: &str) {
+fn failed(spoil: impl FnOnce(&Node, &Netns) -> Plugin + Send, code: u64, msg: &str) {
     Node::run(|node| {
         let c1 = node.netns("c1");
         spoil(node, &c1).add().assert_failed(code, msg);

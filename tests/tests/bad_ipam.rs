@@ -78,7 +78,7 @@ fn one_that_waits_for_the_end_of_its_input() {
 
 #[test]
 fn one_that_leaves_a_child_with_its_pipes() {
-    failed("sleep 50 & exit 3", 0, "netplugin failed with no error message: exit status 3");
+    failed("sleep 20 & exit 3", 0, "netplugin failed with no error message: exit status 3");
 }
 
 #[test]

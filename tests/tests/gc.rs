@@ -17,7 +17,7 @@ fn valid(config: &Value, attachments: &[(&str, &str)]) -> Value {
 }
 
 /// A stale attachment is made, and perhaps lost, between two pictures; after GC the second is like the first.
-fn collected(backend: &str, lose: impl Fn(&harness::Netns) + Send) {
+fn collected(backend: &str, lose: impl FnOnce(&harness::Netns) + Send) {
     Node::run(|node| {
         let (config, other) = (
             network("net", backend),

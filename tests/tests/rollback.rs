@@ -3,138 +3,119 @@
 
 use std::time::Duration;
 
-use harness::{Node, Plugin, dual_stack, with};
+use harness::{Node, Plugin, dual_stack, sh, with};
 use serde_json::{Value, json};
 
-/// Something that makes ADD fail: what is done to the node, to the configuration and to the call.
+/// Something that makes ADD fail.
 struct Obstacle {
     name: &'static str,
-    prepare: fn(&Node),
-    config: fn() -> Value,
+    config: Value,
+    /// Shell commands on the node.
+    prepare: &'static str,
+    /// The shell script that is the IPAM plugin `zork`.
+    zork: &'static str,
     call: fn(Plugin) -> Plugin,
 }
 
-const NONE: Obstacle = Obstacle { name: "", prepare: |_| {}, config: masqueraded, call: |plugin| plugin };
+impl Obstacle {
+    /// Something in the configuration.
+    fn of(name: &'static str, config: Value) -> Self {
+        Self { name, config, prepare: "", zork: "exit 1", call: |plugin| plugin }
+    }
+
+    /// Something else.
+    fn new(name: &'static str) -> Self {
+        Self::of(name, masqueraded())
+    }
+
+    fn prepare(self, prepare: &'static str) -> Self {
+        Self { prepare, ..self }
+    }
+
+    fn zork(self, zork: &'static str) -> Self {
+        Self { zork, config: with(masqueraded(), json!({"ipam": {"type": "zork"}})), ..self }
+    }
+
+    fn call(self, call: fn(Plugin) -> Plugin) -> Self {
+        Self { call, ..self }
+    }
+
+    fn meet(&self) {
+        Node::run(|node| {
+            let c1 = node.netns("c1");
+            let dir = node.script("zork", self.zork);
+            sh(self.prepare);
+            let answer = (self.call)(Plugin::new("bridge").config(&self.config).netns(&c1).path(dir)).add();
+            assert!(!answer.succeeded(), "{}: a success\n{answer}", self.name);
+        });
+    }
+}
 
 fn masqueraded() -> Value {
     with(dual_stack("net"), json!({"ipMasq": true, "macspoofchk": true}))
 }
 
-fn routed(routes: Value) -> Value {
-    let mut config = masqueraded();
-    config["ipam"]["routes"] = routes;
-    config
-}
-
-fn obstacles() -> Vec<Obstacle> {
-    [before_addresses(), at_addresses(), after_addresses()].into_iter().flatten().collect()
+fn changed(members: Value) -> Value {
+    with(masqueraded(), members)
 }
 
 fn before_addresses() -> Vec<Obstacle> {
+    let layer_2 = json!({"cniVersion": "0.2.0", "name": "net", "bridge": "net"});
     vec![
-        Obstacle {
-            name: "a MAC that the kernel refuses",
-            config: || with(masqueraded(), json!({"runtimeConfig": {"mac": "01:00:5e:00:00:01"}})),
-            ..NONE
-        },
-        Obstacle { name: "an MTU that the kernel refuses", config: || with(masqueraded(), json!({"mtu": 7})), ..NONE },
-        Obstacle { name: "a VLAN without filtering", config: || with(masqueraded(), json!({"vlan": 100})), ..NONE },
-        Obstacle {
-            name: "layer 2 in a version that can not tell it",
-            config: || json!({"cniVersion": "0.2.0", "name": "net", "bridge": "net"}),
-            ..NONE
-        },
-        Obstacle {
-            name: "a spoof check in a chain of another kind",
-            prepare: |_| {
-                harness::sh(
-                    "nft 'add table bridge nat; add chain bridge nat PREROUTING { type filter hook output priority 0; }'",
-                );
-            },
-            ..NONE
-        },
+        Obstacle::of("a MAC that the kernel refuses", changed(json!({"runtimeConfig": {"mac": "01:00:5e:00:00:01"}}))),
+        Obstacle::of("an MTU that the kernel refuses", changed(json!({"mtu": 7}))),
+        Obstacle::of("a VLAN out of range", changed(json!({"vlan": 5000}))),
+        Obstacle::of("layer 2 in a version that can not tell it", layer_2),
+        Obstacle::new("a chain of another kind where the spoof check belongs").prepare(
+            "nft 'add table bridge nat; add chain bridge nat PREROUTING { type filter hook output priority 0; }'",
+        ),
     ]
 }
 
 fn at_addresses() -> Vec<Obstacle> {
+    let full = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24", "gateway": "10.2.0.2", "rangeStart": "10.2.0.2", "rangeEnd": "10.2.0.2"}]]);
     vec![
-        Obstacle { name: "no IPAM plugin", config: || with(masqueraded(), json!({"ipam": {"type": "nope"}})), ..NONE },
-        Obstacle {
-            name: "an IPAM plugin that gives nothing",
-            prepare: |node| drop(node.script("zork", r#"echo '{"cniVersion": "1.0.0"}'"#)),
-            config: || with(masqueraded(), json!({"ipam": {"type": "zork"}})),
-            call: |plugin| plugin.path("/run/scripts"),
-            ..NONE
-        },
-        Obstacle {
-            name: "the second pool is full",
-            config: || {
-                let ranges = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/30", "gateway": "10.2.0.2", "rangeEnd": "10.2.0.2", "rangeStart": "10.2.0.2"}]]);
-                with(masqueraded(), json!({"ipam": {"type": "host-local", "ranges": ranges}}))
-            },
-            ..NONE
-        },
+        Obstacle::of("no IPAM plugin", changed(json!({"ipam": {"type": "nope"}}))),
+        Obstacle::new("an IPAM plugin that fails").zork("exit 1"),
+        Obstacle::new("an IPAM plugin that gives nothing").zork(r#"echo '{"cniVersion": "1.0.0"}'"#),
+        Obstacle::of("a second pool that is full", changed(json!({"ipam": {"type": "host-local", "ranges": full}}))),
     ]
 }
 
 fn after_addresses() -> Vec<Obstacle> {
+    let mut routed = masqueraded();
+    routed["ipam"]["routes"] = json!([{"dst": "192.168.0.0/16", "gw": "172.16.0.1"}]);
     vec![
-        Obstacle {
-            name: "an address that the kernel refuses",
-            prepare: |node| {
-                drop(node.script("zork", r#"echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.2/24"}, {"address": "224.0.0.1/24"}]}'"#))
-            },
-            config: || with(masqueraded(), json!({"ipam": {"type": "zork"}})),
-            call: |plugin| plugin.path("/run/scripts"),
-            ..NONE
-        },
-        Obstacle {
-            name: "a route by an unreachable gateway",
-            config: || routed(json!([{"dst": "192.168.0.0/16", "gw": "172.16.0.1"}])),
-            ..NONE
-        },
-        Obstacle {
-            name: "a bridge with another address",
-            prepare: |_| drop(harness::sh("ip link add net type bridge; ip address add 10.9.0.1/24 dev net")),
-            ..NONE
-        },
-        Obstacle {
-            name: "an unknown back end",
-            config: || with(masqueraded(), json!({"ipMasqBackend": "zork"})),
-            ..NONE
-        },
-        Obstacle {
-            name: "a masquerade table of another kind",
-            prepare: |_| {
-                harness::sh(
-                    "nft 'add table inet cni_plugins_masquerade; add chain inet cni_plugins_masquerade postrouting { type filter hook output priority 0; }'",
-                );
-            },
-            ..NONE
-        },
-        Obstacle {
-            name: "no iptables",
-            config: || with(masqueraded(), json!({"ipMasqBackend": "iptables"})),
-            call: |plugin| plugin.env("PATH", "/nonexistent"),
-            ..NONE
-        },
-        Obstacle { name: "an answer that can not be written", call: |plugin| plugin.redirected(">/dev/full"), ..NONE },
-        Obstacle { name: "a closed stdout", call: |plugin| plugin.redirected(">&-"), ..NONE },
+        Obstacle::new("an address that is given twice")
+            .zork(r#"echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.2/24"}, {"address": "10.1.0.2/24"}]}'"#),
+        Obstacle::of("a route by an unreachable gateway", routed),
+        Obstacle::new("a bridge with another address")
+            .prepare("ip link add net type bridge; ip address add 10.9.0.1/24 dev net"),
+        Obstacle::of("an unknown back end", changed(json!({"ipMasqBackend": "zork"}))),
+        Obstacle::new("a chain of another kind where masquerade belongs").prepare(
+            "nft 'add table inet cni_plugins_masquerade
+                add chain inet cni_plugins_masquerade postrouting { type filter hook output priority 0; }'",
+        ),
+        Obstacle::of("no iptables", changed(json!({"ipMasqBackend": "iptables"})))
+            .call(|plugin| plugin.env("PATH", "/nonexistent")),
+        Obstacle::new("an answer that can not be written").call(|plugin| plugin.redirected(">/dev/full")),
+        Obstacle::new("a closed stdout").call(|plugin| plugin.redirected(">&-")),
     ]
 }
 
 #[test]
-fn a_failed_add_leaves_nothing() {
-    for obstacle in obstacles() {
-        println!("{}", obstacle.name);
-        Node::run(|node| {
-            let c1 = node.netns("c1");
-            (obstacle.prepare)(node);
-            let plugin = (obstacle.call)(Plugin::new("bridge").config(&(obstacle.config)()).netns(&c1));
-            let answer = plugin.add();
-            assert!(!answer.succeeded(), "{}: a success\n{answer}", obstacle.name);
-        });
-    }
+fn an_add_that_fails_before_it_has_addresses_leaves_nothing() {
+    before_addresses().iter().for_each(Obstacle::meet);
+}
+
+#[test]
+fn an_add_that_fails_at_its_addresses_leaves_nothing() {
+    at_addresses().iter().for_each(Obstacle::meet);
+}
+
+#[test]
+fn an_add_that_fails_with_its_addresses_leaves_nothing() {
+    after_addresses().iter().for_each(Obstacle::meet);
 }
 
 /// The instants at which the process is killed: dense, since ADD takes some milliseconds, and a few beyond its end.

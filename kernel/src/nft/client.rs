@@ -1,6 +1,8 @@
 //! The conversation with nf_tables: transactions, and questions by name.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use netlink_packet_core::{Emitable, NetlinkSerializable};
 use netlink_packet_netfilter::nftables::{GenMessage, NfTablesMessage, SetAttribute, SetMessage};
@@ -12,7 +14,7 @@ use super::read::{self, Entry, RuleEntry};
 use super::socket::{self, Failure};
 use super::table::{Family, ObjectName, TableName};
 use super::value::Value;
-use super::{chain, rule, set};
+use super::{chain, farewell, rule, set};
 use crate::netlink::{self, Frame, Request};
 
 /// How often a deletion is tried again because somebody changed the ruleset between reading the owner and deleting.
@@ -25,6 +27,14 @@ const DELETE_GROUP: usize = 64;
 #[derive(Debug)]
 pub struct Nft {
     socket: netlink::Socket,
+    /// What starts the collection of `socket`, so it is closed after it: fields are dropped in order.
+    farewell: Option<OwnedFd>,
+}
+
+impl Drop for Nft {
+    fn drop(&mut self) {
+        self.farewell = farewell::give_away(self.socket.as_raw_fd());
+    }
 }
 
 impl Nft {
@@ -35,7 +45,7 @@ impl Nft {
     /// [`Error::NoSupport`] when the kernel has no netfilter netlink, else what `socket(2)` answers.
     pub fn open() -> Result<Self, Error> {
         let socket = socket::open().map_err(|error| Error::socket("open a netfilter socket", error))?;
-        Ok(Self { socket })
+        Ok(Self { socket, farewell: None })
     }
 
     /// Whether nf_tables can be used: one question without side effects.
@@ -193,8 +203,10 @@ impl Nft {
             Err(error) if error.is_not_found() => return Ok(0),
             Err(error) => return Err(error),
         };
-        let keys: Vec<Value> =
-            entries.into_iter().filter(|entry| entry.is_owned(owned)).map(|entry| entry.key).collect();
+        let owned_entries = entries.into_iter().filter(|entry| entry.is_owned(owned));
+        // A list that was read while elements came and went may have one twice.
+        let keys: BTreeSet<Vec<u8>> = owned_entries.map(|entry| entry.key.bytes()).collect();
+        let keys: Vec<Value> = keys.into_iter().map(Value::Raw).collect();
         let mut removed = 0;
         for group in keys.chunks(DELETE_GROUP) {
             let targets: Vec<(&ObjectName, &Value)> = group.iter().map(|key| (set, key)).collect();

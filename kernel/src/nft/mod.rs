@@ -27,6 +27,7 @@ mod chain;
 mod client;
 mod elements;
 mod error;
+mod farewell;
 mod read;
 mod rule;
 mod set;

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod concurrency;
+mod cost;
 mod elements;
 mod kernel;
 

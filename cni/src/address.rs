@@ -96,8 +96,16 @@ mod tests {
 
     #[test]
     fn refuses_with_the_known_texts() {
-        for text in ["bogus", "", "10.0.0.1", "10.0.0.1/", "10.0.0.1/33", "10.0.0.1/255.0.0.0", "10.0.0.1/+8", "fe80::1%eth0/64"]
-        {
+        for text in [
+            "bogus",
+            "",
+            "10.0.0.1",
+            "10.0.0.1/",
+            "10.0.0.1/33",
+            "10.0.0.1/255.0.0.0",
+            "10.0.0.1/+8",
+            "fe80::1%eth0/64",
+        ] {
             assert_eq!(parse_cidr(text).unwrap_err().to_string(), format!("invalid CIDR address: {text}"));
         }
         for text in ["bogus", "10.0.0", "010.0.0.1", "fe80::1%eth0", "10.0.0.1/8"] {

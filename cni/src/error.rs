@@ -1,6 +1,7 @@
 //! The one error type that crosses the process boundary.
 
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +103,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The kernel's reason as Go words it: `permission denied`, where Rust says `Permission denied (os error 13)`.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(errno) => text.strip_suffix(&format!(" (os error {errno})")).unwrap_or(&text).to_lowercase(),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +127,13 @@ mod tests {
             "details": "x\n"
         }
         "#);
+    }
+
+    #[test]
+    fn reasons_are_worded_as_in_go() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(13)), "permission denied");
+        assert_eq!(reason(&io::Error::from_raw_os_error(5)), "input/output error");
+        assert_eq!(reason(&io::Error::other("Own words")), "Own words");
     }
 
     #[test]

@@ -39,11 +39,7 @@ mod tests {
     #[test]
     fn escapes_as_go_does() {
         let text = "<>&\u{2028}\u{2029}\u{7f}\u{1}\u{8}\u{c}\t\n\r\"\\é";
-        let expected = concat!(
-            r#""\u003c\u003e\u0026\u2028\u2029"#,
-            "\u{7f}",
-            r#"\u0001\b\f\t\n\r\"\\é""#
-        );
+        let expected = concat!(r#""\u003c\u003e\u0026\u2028\u2029"#, "\u{7f}", r#"\u0001\b\f\t\n\r\"\\é""#);
         assert_eq!(indented(&text).unwrap(), expected);
     }
 

@@ -187,10 +187,7 @@ mod tests {
             text("x.1"),
             r#"failed to convert major version part "x": strconv.Atoi: parsing "x": invalid syntax"#
         );
-        assert_eq!(
-            text("1."),
-            r#"failed to convert minor version part "": strconv.Atoi: parsing "": invalid syntax"#
-        );
+        assert_eq!(text("1."), r#"failed to convert minor version part "": strconv.Atoi: parsing "": invalid syntax"#);
         assert_eq!(
             text("1.1.99999999999999999999"),
             concat!(

@@ -1,10 +1,8 @@
 //! What a plugin's failure is called. The texts are those that callers of the existing suite know.
 
-use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-use nix::errno::Errno;
 use serde::Deserialize;
 
 use crate::decode;
@@ -40,14 +38,6 @@ pub fn describe_status(status: ExitStatus) -> String {
     let name = name.map_or_else(|| format!("signal {signal}"), |name| (*name).to_owned());
     let core = if status.core_dumped() { " (core dumped)" } else { "" };
     format!("signal: {name}{core}")
-}
-
-/// The kernel's reason in plain words, without Rust's `(os error N)`.
-pub(super) fn reason(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => Errno::from_raw(errno).desc().to_lowercase(),
-        None => error.to_string(),
-    }
 }
 
 impl Output {

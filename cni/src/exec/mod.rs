@@ -21,6 +21,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::error::reason;
 pub use failure::describe_status;
 
 /// How much of a plugin's stdout is kept, in bytes. A result of a thousand addresses has about 100 kB.
@@ -67,7 +68,7 @@ pub struct Output {
 #[non_exhaustive]
 pub enum Error {
     /// The kernel would not execute it.
-    #[error("fork/exec {}: {}", program.display(), failure::reason(source))]
+    #[error("fork/exec {}: {}", program.display(), reason(source))]
     Start {
         /// The file.
         program: PathBuf,
@@ -89,7 +90,7 @@ pub enum Error {
         program: PathBuf,
     },
     /// Talking to it failed.
-    #[error("cannot talk to plugin {}: {}", program.display(), failure::reason(source))]
+    #[error("cannot talk to plugin {}: {}", program.display(), reason(source))]
     Pipe {
         /// The file.
         program: PathBuf,
@@ -102,7 +103,7 @@ pub enum Error {
 pub fn run(command: &Command<'_>) -> Result<Output, Error> {
     let now = Instant::now();
     let deadline = now.checked_add(command.timeout).unwrap_or(now + FOREVER);
-    let mut child = start(command, BUSY_PAUSE)?;
+    let mut child = start(command, || thread::sleep(BUSY_PAUSE))?;
     let served = pipes::serve(&mut child, command.stdin, deadline);
     // Whatever happened, no process and no zombie stays. Killing one that has exited does nothing.
     if !matches!(served, Ok(pipes::Served { end: pipes::End::Exited, .. })) {
@@ -118,10 +119,10 @@ pub fn run(command: &Command<'_>) -> Result<Output, Error> {
     }
 }
 
-fn start(command: &Command<'_>, pause: Duration) -> Result<Child, Error> {
+fn start(command: &Command<'_>, mut pause: impl FnMut()) -> Result<Child, Error> {
     for _ in 1..BUSY_ATTEMPTS {
         match spawn(command) {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(pause),
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => pause(),
             done => return done.map_err(|source| Error::Start { program: command.program.to_owned(), source }),
         }
     }

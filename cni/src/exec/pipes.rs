@@ -84,11 +84,7 @@ fn turn(
     patience: Duration,
 ) -> io::Result<bool> {
     let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(3);
-    let ends = [
-        (stdin.fd(), PollFlags::POLLOUT),
-        (stdout.fd(), PollFlags::POLLIN),
-        (stderr.fd(), PollFlags::POLLIN),
-    ];
+    let ends = [(stdin.fd(), PollFlags::POLLOUT), (stdout.fd(), PollFlags::POLLIN), (stderr.fd(), PollFlags::POLLIN)];
     polled.extend(ends.iter().filter_map(|(fd, events)| Some(PollFd::new((*fd)?, *events))));
     match poll(&mut polled, timeout(patience)) {
         Ok(0) => return Ok(false),

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use serde::Serialize;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, reason};
 use crate::plugin::config::{Config, negotiate};
 use crate::plugin::environment::{Command, Environment};
 use crate::plugin::{Attachment, Call, Plugin, Stderr, Verb, World, guard};
@@ -94,7 +94,7 @@ fn read_config(mut stdin: Box<dyn Read + '_>) -> Result<Config, Error> {
     let mut bytes = Vec::new();
     stdin
         .read_to_end(&mut bytes)
-        .map_err(|error| Error::new(Code::IO_FAILURE, format!("error reading from stdin: {error}")))?;
+        .map_err(|error| Error::new(Code::IO_FAILURE, format!("error reading from stdin: {}", reason(&error))))?;
     Config::read(bytes)
 }
 
@@ -107,12 +107,7 @@ fn guarded(environment: &Environment<'_>) -> Result<Attachment, Error> {
     Ok(attachment)
 }
 
-fn add<P: Plugin>(
-    plugin: &P,
-    call: &Call,
-    attachment: &Attachment,
-    stdout: &mut dyn Write,
-) -> Result<(), Error> {
+fn add<P: Plugin>(plugin: &P, call: &Call, attachment: &Attachment, stdout: &mut dyn Write) -> Result<(), Error> {
     let result = plugin.add(call, attachment)?;
     let answered = result.to_json(call.version).and_then(|document| print(stdout, &document));
     // The runtime takes this ADD for failed: what was made must not stay.
@@ -136,7 +131,7 @@ fn print(stdout: &mut dyn Write, document: &str) -> Result<(), Error> {
 }
 
 fn write_failed(error: &io::Error) -> Error {
-    Error::new(Code::IO_FAILURE, format!("error writing to stdout: {error}"))
+    Error::new(Code::IO_FAILURE, format!("error writing to stdout: {}", reason(error)))
 }
 
 /// An error that the caller can not read must at least be in its log.

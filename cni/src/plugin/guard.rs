@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, reason};
 
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -22,8 +22,9 @@ pub(super) fn refuse_own_netns(netns: &str) -> Result<(), Error> {
 fn refuse_same(netns: &Path, own: &Path) -> Result<(), Error> {
     let invalid = |msg: &str| Error::new(Code::INVALID_NETNS, msg);
     let Ok(target) = identity(netns) else { return Ok(()) };
-    let own = identity(own)
-        .map_err(|error| invalid("get plugin's netns failed").with_details(format!("{}: {error}", own.display())))?;
+    let own = identity(own).map_err(|error| {
+        invalid("get plugin's netns failed").with_details(format!("{}: {}", own.display(), reason(&error)))
+    })?;
     if target == own {
         return Err(invalid("plugin's netns and netns from CNI_NETNS should not be the same"));
     }

@@ -5,9 +5,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat, major, minor};
 
+use crate::error::reason;
 use crate::plugin::{Plugin, Stderr, World, run};
 
 /// Serves the call that this process was started for. This is all that a plugin's `main` does.
@@ -27,7 +29,13 @@ struct Stdin;
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(nix::unistd::read(io::stdin().as_fd(), buffer)?)
+        loop {
+            match nix::unistd::read(io::stdin().as_fd(), buffer) {
+                Ok(count) => return Ok(count),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(io::Error::other(format!("read /dev/stdin: {}", reason(&errno.into())))),
+            }
+        }
     }
 }
 

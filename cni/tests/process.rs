@@ -1,5 +1,7 @@
 //! The process boundary itself: descriptors that are closed, broken or strange. Everything else is tested in memory.
 
+#![expect(clippy::unwrap_used, reason = "the functions here are parts of tests")]
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;

@@ -145,9 +145,9 @@ fn is_nft_of_attachment(rest: &str) -> bool {
         || rest.contains("cni-br-iface-")
 }
 
-/// All but what a pool keeps for the next allocation.
+/// All but what a pool keeps for the next allocation; hidden files are caches.
 fn is_file_of_attachment(rest: &str) -> bool {
     let path = rest.split(" mode=").next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
-    name != "lock" && !name.starts_with("last_reserved_ip.") && !name.starts_with('.')
+    name != "lock" && !name.starts_with("last_reserved_ip.") && !path.contains("/.")
 }

@@ -82,7 +82,7 @@ fn what_is_no_configuration() {
     for text in ["", "zork", "[]", "\"net\"", "{\"name\": \"net\"", "{\"name\": 7}"] {
         refused(|c1| good(c1).stdin(text), 6, "error unmarshall network config: *", "");
     }
-    refused(|c1| good(c1).redirected("<&-"), 6, "error unmarshall network config: *", "");
+    refused(|c1| good(c1).redirected("<&-"), 5, "error reading from stdin: *", "");
     refused(|c1| good(c1).redirected("</proc"), 5, "error reading from stdin: *", "");
 }
 

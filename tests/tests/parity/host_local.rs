@@ -26,14 +26,26 @@ pub(crate) fn pools() -> Vec<Row> {
         pool("a full pool", json!({"subnet": "10.1.0.0/30"})).steps(&[ADD, ADD_2, CHECK, DEL, ADD_2, DEL_2]),
         pool("the last address comes last", json!({"subnet": "10.1.0.0/29"})).steps(&[ADD, DEL, ADD, DEL, ADD, ADD_2, DEL, DEL_2]),
         pool("garbage as memory", json!({"subnet": "10.1.0.0/24"}))
-            .prepare("mkdir -p /var/lib/cni/networks/net; echo zork >/var/lib/cni/networks/net/last_reserved_ip.0"),
+            .prepare("umask 077; mkdir -p /var/lib/cni/networks/net; echo zork >/var/lib/cni/networks/net/last_reserved_ip.0"),
         pool("memory from elsewhere", json!({"subnet": "10.1.0.0/24"}))
-            .prepare("mkdir -p /var/lib/cni/networks/net; printf 10.1.0.200 >/var/lib/cni/networks/net/last_reserved_ip.0"),
+            .prepare("umask 077; mkdir -p /var/lib/cni/networks/net; printf 10.1.0.200 >/var/lib/cni/networks/net/last_reserved_ip.0"),
         pool("a lease of old form", json!({"subnet": "10.1.0.0/24"}))
-            .prepare("mkdir -p /var/lib/cni/networks/net; printf c1 >/var/lib/cni/networks/net/10.1.0.2")
+            .prepare("umask 077; mkdir -p /var/lib/cni/networks/net; printf c1 >/var/lib/cni/networks/net/10.1.0.2")
             .steps(&[CHECK, ADD_2, DEL, DEL_2]),
         pool("an empty lease", json!({"subnet": "10.1.0.0/29"}))
-            .prepare("mkdir -p /var/lib/cni/networks/net; : >/var/lib/cni/networks/net/10.1.0.2"),
+            .prepare("umask 077; mkdir -p /var/lib/cni/networks/net; : >/var/lib/cni/networks/net/10.1.0.2")
+            .differs(
+                "an empty lease is what a crash in the midst of a reservation leaves: nobody's, and free to be given",
+                &[
+                    r#"- *: answer.ips[0].address="10.1.0.3/29""#,
+                    r#"+ *: answer.ips[0].address="10.1.0.2/29""#,
+                    r#"- *: state node: file */10.1.0.2 mode=0600 """#,
+                    r#"+ *: state node: file */10.1.0.2 mode=0600 "c1\r\neth0""#,
+                    r#"- *: state node: file */10.1.0.3 mode=0600 "c1\r\neth0""#,
+                    r#"- *: state node: file */last_reserved_ip.0 mode=0600 "10.1.0.3""#,
+                    r#"+ *: state node: file */last_reserved_ip.0 mode=0600 "10.1.0.2""#,
+                ],
+            ),
         pool("resolvConf", json!({"subnet": "10.1.0.0/24", "resolvConf": "/run/resolv.conf"}))
             .prepare("printf 'nameserver 10.1.0.53\\n; c\\n# c\\nnameserver\\ndomain a.test\\nsearch b.test c.test\\noptions ndots:2 rotate\\n' >/run/resolv.conf"),
         pool("resolvConf that is missing", json!({"subnet": "10.1.0.0/24", "resolvConf": "/nonexist"})),
@@ -103,7 +115,13 @@ fn sets() -> Vec<Row> {
         sets("an overlap of sets", json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.1.0.0/16"}]])),
         sets("two sets of a family", json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "10.2.0.0/24"}]]))
             .version("0.2.0"),
-        sets("sets of a wrong type", json!([{"subnet": "10.1.0.0/24"}])),
-        Row::host_local("a directory that can not be", &no_directory),
+        sets("sets of a wrong type", json!([{"subnet": "10.1.0.0/24"}])).wrong_type(),
+        Row::host_local("a directory that can not be", &no_directory).differs(
+            "the kernel's reason in a sentence of ours",
+            &[
+                r#"- *: answer.msg="mkdir /proc/version: not a directory""#,
+                r#"+ *: answer.msg="cannot create directory /proc/version/net: not a directory""#,
+            ],
+        ),
     ]
 }

@@ -130,4 +130,12 @@ impl Row {
         self.differences.push(Difference { lines, reason });
         self
     }
+
+    /// A JSON value of a wrong type, about which each suite has words of its own; ours begin with the path.
+    pub(crate) fn wrong_type(self) -> Self {
+        self.differs(
+            "the path says more than the name of a Go type",
+            &["- *: answer.msg=*json: cannot unmarshal *", "+ *: answer.msg=*: invalid type: *"],
+        )
+    }
 }

@@ -8,8 +8,19 @@ use serde_json::{Value, json};
 
 use crate::row::{Difference, Row, Step};
 
-/// What ours leaves in every life and the Go suite in none, with the reason.
-const OURS_ALONE: [(&str, &str); 0] = [];
+/// Lines that ours has in every life and the Go suite in none.
+const OURS_ALONE: [(&str, &str); 3] = [
+    ("+ *: answer.details=*", "errors name the object, where the Go suite says nothing more"),
+    ("+ *: state node: directory */.index mode=0700", "a pool has an index, which is a cache"),
+    ("+ *: state node: file */.index/*", "a pool has an index, which is a cache"),
+];
+
+/// What later releases of the Go suite do in another way than the one compared with here. Ours goes with the later.
+fn of_today(line: String) -> String {
+    let is_lease = line.contains("state node: file ") && line.contains(" mode=0644 ");
+    // Leases could be read by everybody before 1.2.
+    if is_lease { line.replacen(" mode=0644 ", " mode=0600 ", 1) } else { line }
+}
 
 /// Lives every row with both suites, all rows before the verdict.
 pub(crate) fn assert_alike(rows: Vec<Row>) {
@@ -88,7 +99,7 @@ fn live(row: &Row, suite: Suite) -> Vec<String> {
                 result = answer.ok();
             }
         }
-        lines
+        if suite == Suite::Go || Suite::are_same() { lines.into_iter().map(of_today).collect() } else { lines }
     })
 }
 

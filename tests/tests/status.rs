@@ -1,6 +1,14 @@
 //! STATUS says whether ADD can be served, and asks the IPAM plugin too.
 
+use std::collections::BTreeMap;
+use std::thread;
+
 use harness::{Node, Plugin, dual_stack, with};
+use nix::errno::Errno;
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use serde_json::{Value, json};
 
 fn network(members: Value) -> Value {
@@ -60,6 +68,38 @@ fn the_ipam_plugin_is_asked() {
         let plugin = bridge(json!({"ipam": {"type": "zork"}})).path(dir);
         plugin.status().assert_failed(51, "zork said STATUS");
     });
+}
+
+/// A kernel without nf_tables refuses the socket for it; this one can be told to, for one thread and its children.
+#[test]
+fn the_kernel_has_no_nf_tables() {
+    Node::run(|node| {
+        let netns = node.netns("c1");
+        let masquerade = json!({"ipMasq": true, "ipMasqBackend": "nftables"});
+        let attached = Plugin::new("bridge").config(&network(masquerade.clone())).netns(&netns);
+        let (status, add) = without_nf_tables(|| (bridge(masquerade).status(), attached.add()));
+        assert_eq!(status.failure().code, 50, "{status}");
+        assert!(!add.succeeded(), "{add}");
+        without_nf_tables(|| bridge(json!({})).status()).ok();
+    });
+}
+
+/// The socket call's arguments: `AF_NETLINK`, any type, `NETLINK_NETFILTER`.
+fn without_nf_tables<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let is =
+        |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap();
+    let netfilter = SeccompRule::new(vec![is(0, 16), is(2, 12)]).unwrap();
+    let rules = BTreeMap::from([(libc::SYS_socket, vec![netfilter])]);
+    let refuse = SeccompAction::Errno(Errno::EPROTONOSUPPORT as u32);
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).unwrap().try_into().unwrap();
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            seccompiler::apply_filter(&filter).expect("filter system calls");
+            work()
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use netlink_packet_core::{Emitable, NetlinkSerializable};
-use netlink_packet_netfilter::nftables::{GenMessage, NfTablesMessage, SetAttribute, SetMessage};
+use netlink_packet_netfilter::nftables::{ChainMessage, GenMessage, NfTablesMessage, SetAttribute, SetMessage};
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage};
 
 use super::batch::{Batch, Change};
@@ -176,6 +176,19 @@ impl Nft {
             Err(error) if error.is_not_found() => Ok(Vec::new()),
             Err(error) => Err(error),
         }
+    }
+
+    /// The names of all chains of a table; none when there is no such table. The kernel lists those of the whole family,
+    /// so this is for rare work only.
+    ///
+    /// # Errors
+    ///
+    /// What the socket answers.
+    pub fn chains(&mut self, table: &TableName) -> Result<Vec<ObjectName>, Error> {
+        let question = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
+        let frames = self.list(table.family, question, format_args!("list chains {}", table.family))?;
+        let found = frames.iter().filter_map(|frame| read::chain(frame.payload()));
+        Ok(found.filter(|(holder, _)| *holder == table.name).map(|(_, name)| table.object(name)).collect())
     }
 
     /// Handles and comments of the rules of one chain, in order; none when there is no such chain.

@@ -13,6 +13,8 @@ const HEADER: usize = 4;
 const ATTRIBUTE: usize = 4;
 /// Attributes of `include/uapi/linux/netfilter/nf_tables.h`.
 const NFTA_GEN_ID: u16 = 1;
+const NFTA_CHAIN_TABLE: u16 = 1;
+const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_SET_NAME: u16 = 2;
 const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_USERDATA: u16 = 7;
@@ -52,6 +54,12 @@ pub(super) fn generation(payload: &[u8]) -> Option<u32> {
 
 pub(super) fn set_name(payload: &[u8]) -> Option<String> {
     text(attribute(payload.get(HEADER..)?, NFTA_SET_NAME)?)
+}
+
+/// The table and the name of a chain.
+pub(super) fn chain(payload: &[u8]) -> Option<(String, String)> {
+    let attributes = payload.get(HEADER..)?;
+    Some((text(attribute(attributes, NFTA_CHAIN_TABLE)?)?, text(attribute(attributes, NFTA_CHAIN_NAME)?)?))
 }
 
 pub(super) fn rule(payload: &[u8]) -> Option<RuleEntry> {

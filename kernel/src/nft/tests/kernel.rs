@@ -169,6 +169,10 @@ fn questions_are_answered_by_name_and_key() {
         assert!(kernel.set_exists(&TABLE.object("ports")).unwrap());
         let names: Vec<String> = kernel.sets(&TABLE).unwrap().into_iter().map(|set| set.name.into_owned()).collect();
         assert_eq!(names, ["net-10.77.0.0/24", "ports", "verdicts"]);
+        let names: Vec<String> =
+            kernel.chains(&TABLE).unwrap().into_iter().map(|chain| chain.name.into_owned()).collect();
+        assert_eq!(names, ["other", "postrouting"]);
+        assert_eq!(kernel.chains(&TableName::new(Family::Inet, "u")).unwrap(), []);
     });
 }
 

@@ -43,8 +43,8 @@ impl<'a> Delegate<'a> {
         &self.program
     }
 
-    /// ADD: the delegate's result. Should the delegate succeed with an answer that makes no sense, it is told to DEL, because
-    /// it may have reserved something that nobody knows of.
+    /// ADD: the delegate's result. Should the delegate succeed with an answer that makes no sense, it is told to DEL,
+    /// because it may have reserved something that nobody knows of.
     pub fn add(&self) -> Result<AddResult, Error> {
         let output = self.run(Verb::Add)?;
         AddResult::parse_answer(&output.stdout, self.call.version).inspect_err(|_| {

@@ -9,9 +9,9 @@
 //!   the plugin's own. [`delegate`] hands a part of the work to another plugin, [`args`] reads `CNI_ARGS`, and [`owner`]
 //!   names what is made so that it is found again.
 //! * For a runtime there is [`runtime`]: lists of plugins, the result cache, and the verbs over a list.
-//! * Both share [`result`](mod@result), one shape in memory for the documents of all versions; [`error`], the error document; [`decode`]
-//!   and [`address`], which read JSON and addresses as the existing plugins read them; [`quote`], which writes strings into
-//!   error texts as they do; and [`exec`], the only place that starts a process.
+//! * Both share [`result`](mod@result), one shape in memory for the documents of all versions; [`error`], the error
+//!   document; [`decode`] and [`address`], which read JSON and addresses as the existing plugins read them; [`quote`],
+//!   which writes strings into error texts as they do; and [`exec`], the only place that starts a process.
 //!
 //! The specification leaves much to the implementation that everybody uses, and configurations, scripts and runtimes have
 //! come to rely on how that one behaves: on its error texts, on keys in any letter case, on the layout of its output. Where

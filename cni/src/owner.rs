@@ -260,7 +260,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tags_say_whose_they_are(net in "[a-z0-9][a-z0-9_.-]{0,19}", id in "[a-z0-9][a-z0-9_.-]{0,30}", ifname in "[a-z0-9,;=@]{1,15}") {
+        fn tags_say_whose_they_are(
+            net in "[a-z0-9][a-z0-9_.-]{0,19}",
+            id in "[a-z0-9][a-z0-9_.-]{0,30}",
+            ifname in "[a-z0-9,;=@]{1,15}",
+        ) {
             prop_assume!(ifname.parse::<IfName>().is_ok());
             let owner = owner(&net, &id, &ifname);
             prop_assert_eq!(Owner::parse_tag(&owner.tag()).unwrap().owner, Some(owner.clone()));

@@ -1,1 +1,36 @@
-//! To be written.
+//! xnet, a small container runner on its own CNI plugins.
+//!
+//! `xnet run` makes one container out of what the kernel has, waits for it, and takes everything away again. There is no
+//! daemon and nothing to install: the plugins are linked into the same binary, which acts as one of them when it is called
+//! by its name.
+//!
+//! A command line becomes a [`spec::Spec`], checked before anything is touched. [`container`] leads the way: it registers
+//! the container ([`state`]), makes its groups ([`cgroup`]) and its first process ([`process`]), which sets itself up
+//! ([`setup`]) while the parent sees to the network ([`net`]). Three rules hold everywhere:
+//!
+//!  * fail closed: a step that fails ends the run with status 125, and nothing of the user's is executed;
+//!  * write before doing: whatever must be undone is in the container's log before it is done, so that anybody can undo
+//!    it when this process is no more;
+//!  * descriptors instead of paths, and process descriptors instead of pids: what was checked is what is used.
+
+pub mod cgroup;
+pub mod cli;
+pub mod container;
+pub mod error;
+mod fault;
+pub mod id;
+pub mod net;
+mod process;
+pub mod setup;
+pub mod spec;
+mod state;
+pub mod suite;
+mod sys;
+
+use std::process::ExitCode;
+
+/// The program: a plugin when it is called by a plugin's name, `xnet` else.
+#[must_use]
+pub fn main() -> ExitCode {
+    std::env::args_os().next().and_then(|argv0| suite::run(&argv0)).unwrap_or_else(cli::main)
+}

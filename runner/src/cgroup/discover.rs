@@ -1,0 +1,89 @@
+//! Which hierarchies there are, from what the kernel says about this process and its mounts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its version, and on version 1 what is attached to it.
+    pub kind: Kind,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+}
+
+/// The two versions differ in nearly every file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Version 1: a fixed set of controllers, or a name such as `name=systemd`.
+    V1 {
+        /// As in /proc/self/cgroup.
+        controllers: Vec<String>,
+    },
+    /// Version 2: what is available is read from `cgroup.controllers`.
+    V2,
+}
+
+impl Hierarchy {
+    /// Whether `controller` lives here.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        match &self.kind {
+            Kind::V1 { controllers } => controllers.iter().any(|c| c == controller),
+            Kind::V2 => fs::read_to_string(self.mount.join("cgroup.controllers"))
+                .is_ok_and(|text| text.split_whitespace().any(|c| c == controller)),
+        }
+    }
+}
+
+/// The hierarchies that are both known to this process (the text of /proc/self/cgroup) and mounted (mountinfo), in the
+/// order of the former.
+pub(super) fn parse(mountinfo: &str, own: &str) -> Vec<Hierarchy> {
+    let mounts: Vec<_> = mountinfo.lines().filter_map(mount).collect();
+    let hierarchies = own.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (number, controllers) = (fields.next()?, fields.next()?);
+        let kind = if number == "0" {
+            Kind::V2
+        } else {
+            Kind::V1 { controllers: controllers.split(',').map(str::to_owned).collect() }
+        };
+        let found = mounts.iter().find(|m| m.carries(&kind))?;
+        Some(Hierarchy { kind, mount: found.at.clone() })
+    });
+    hierarchies.collect()
+}
+
+struct Mount<'a> {
+    at: PathBuf,
+    fstype: &'a str,
+    options: Vec<&'a str>,
+}
+
+impl Mount<'_> {
+    fn carries(&self, kind: &Kind) -> bool {
+        match kind {
+            Kind::V2 => self.fstype == "cgroup2",
+            Kind::V1 { controllers } => {
+                self.fstype == "cgroup" && controllers.iter().all(|c| self.options.contains(&c.as_str()))
+            }
+        }
+    }
+}
+
+/// A cgroup mount of a mountinfo line: `id parent dev root point options [optional]... - fstype source superoptions`.
+fn mount(line: &str) -> Option<Mount<'_>> {
+    let (front, back) = line.split_once(" - ")?;
+    let mut back = back.split(' ');
+    let fstype = back.next().filter(|kind| kind.starts_with("cgroup"))?;
+    let options = back.nth(1)?.split(',').collect();
+    let at = unescape(front.split(' ').nth(4)?);
+    Path::new(&at).is_dir().then_some(Mount { at: at.into(), fstype, options })
+}
+
+/// Undoes the octal escapes of mountinfo.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+}

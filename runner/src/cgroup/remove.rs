@@ -1,0 +1,96 @@
+//! Emptying and removing groups, one's own or those of a runner that has died.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::Pid;
+
+use crate::error::{Context, Error, Result};
+use crate::sys;
+
+/// How long processes may take to leave a group: the kernel takes them out some time after they have ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kills everything in the groups `dirs`. Groups that are gone are empty.
+pub(crate) fn kill(dirs: &[PathBuf]) -> Result<()> {
+    for dir in dirs {
+        let at_once = dir.join("cgroup.kill");
+        if at_once.exists() && fs::write(&at_once, "1").is_ok() {
+            continue;
+        }
+        kill_one_by_one(dir)?;
+    }
+    Ok(())
+}
+
+/// Without `cgroup.kill`: until no process is listed any more, since one may fork while another is killed.
+fn kill_one_by_one(dir: &Path) -> Result<()> {
+    retry(|| {
+        let pids = members(dir);
+        for pid in &pids {
+            let Ok(pidfd) = sys::signal::pidfd_open(*pid) else { continue };
+            // The number may have gone to another process before the descriptor was opened.
+            if members(dir).contains(pid) {
+                let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
+            }
+        }
+        pids.is_empty()
+    })
+    .then_some(())
+    .ok_or_else(|| Error::new(format!("processes in {} do not end", dir.display())))
+}
+
+fn members(dir: &Path) -> Vec<Pid> {
+    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// Removes the groups `dirs`, with the parent of each when that is empty then.
+pub(crate) fn remove(dirs: &[PathBuf]) -> Result<()> {
+    for dir in dirs {
+        let mut last = None;
+        let gone = retry(|| {
+            last = fs::remove_dir(dir).err().and_then(|e| e.raw_os_error()).map(Errno::from_raw);
+            matches!(last, None | Some(Errno::ENOENT))
+        });
+        if !gone {
+            return Err(last.unwrap_or(Errno::EBUSY)).context(|| format!("remove the cgroup {}", dir.display()));
+        }
+        // Not empty: another container's. Not permitted, not there: nothing of ours.
+        let _ = dir.parent().map(fs::remove_dir);
+    }
+    Ok(())
+}
+
+/// Switches `controllers` off again in `control`, a `cgroup.subtree_control` file, unless somebody else's group is there
+/// to need them.
+pub(crate) fn restore_controllers(control: &Path, controllers: &[String]) -> Result<()> {
+    let dir = control.parent().unwrap_or(control);
+    let children = fs::read_dir(dir).context(|| format!("list {}", dir.display()))?;
+    if children.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        return Ok(());
+    }
+    for controller in controllers {
+        fs::write(control, format!("-{controller}"))
+            .context(|| format!("write -{controller} to {}", control.display()))?;
+    }
+    Ok(())
+}
+
+/// Tries again, at growing intervals, until `done` or out of patience.
+fn retry(mut done: impl FnMut() -> bool) -> bool {
+    let (start, mut pause) = (Instant::now(), Duration::from_micros(200));
+    while !done() {
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    true
+}

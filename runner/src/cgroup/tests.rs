@@ -1,0 +1,121 @@
+use super::*;
+
+const HYBRID_OWN: &str = "3:cpu,cpuacct:/\n2:memory:/some/where\n1:name=systemd:/\n0::/user.slice\n";
+
+/// A tree of plain directories in the place of cgroupfs, with the mount table that describes it.
+fn fixture(mounts: &[(&str, &str, &str)], own: &str) -> (tempfile::TempDir, Vec<Hierarchy>) {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |(name, fstype, options): &(&str, &str, &str)| {
+        fs::create_dir_all(dir.path().join(name)).unwrap();
+        format!(
+            "33 31 0:29 / {} rw,relatime shared:9 - {fstype} {fstype} rw,{options}\n",
+            dir.path().join(name).display()
+        )
+    };
+    let mountinfo: String = mounts.iter().map(line).collect();
+    let hierarchies = discover::parse(&mountinfo, own);
+    (dir, hierarchies)
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+#[test]
+fn a_hybrid_host_is_read_from_its_tables() {
+    let mounts = [
+        ("cpu,cpuacct", "cgroup", "cpu,cpuacct"),
+        ("memory", "cgroup", "memory"),
+        ("systemd", "cgroup", "xattr,name=systemd"),
+        ("unified", "cgroup2", "nsdelegate"),
+    ];
+    let (dir, hierarchies) = fixture(&mounts, HYBRID_OWN);
+    assert_eq!(hierarchies.len(), 4);
+    assert!(hierarchies[0].has("cpu") && hierarchies[0].has("cpuacct") && !hierarchies[0].has("memory"));
+    assert_eq!(hierarchies[1].mount, dir.path().join("memory"));
+    assert_eq!(hierarchies[3].kind, Kind::V2);
+    assert!(!hierarchies[3].has("memory"));
+}
+
+#[test]
+fn version_1_limits_land_in_the_controllers_own_hierarchies() {
+    let mounts = [("cpu,cpuacct", "cgroup", "cpu,cpuacct"), ("memory", "cgroup", "memory"), ("pids", "cgroup", "pids")];
+    let (dir, hierarchies) = fixture(&mounts, "3:cpu,cpuacct:/\n2:memory:/\n1:pids:/\n");
+    let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
+    let limits = Limits { memory: Some(32 << 20), millicpus: Some(500), pids: Some(7) };
+    let (ones, two) = group.create(&limits).unwrap();
+    assert_eq!((ones.len(), two), (3, None));
+    let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
+    assert_eq!(read("memory/xnet/one/memory.limit_in_bytes"), "33554432");
+    assert_eq!(read("cpu,cpuacct/xnet/one/cpu.cfs_quota_us"), "50000");
+    assert_eq!(read("pids/xnet/one/pids.max"), "7");
+    assert!(!dir.path().join("memory/xnet/one/memory.memsw.limit_in_bytes").exists());
+}
+
+#[test]
+fn a_cpuset_is_filled_from_above() {
+    let (dir, hierarchies) = fixture(&[("cpuset", "cgroup", "cpuset")], "1:cpuset:/\n");
+    let at = |path: &str| dir.path().join("cpuset").join(path);
+    fs::create_dir(at("xnet")).unwrap();
+    for (file, text) in [("cpuset.cpus", "0-1\n"), ("cpuset.mems", "0\n"), ("xnet/cpuset.cpus", "\n")] {
+        fs::write(at(file), text).unwrap();
+    }
+    v1::inherit_cpuset(&hierarchies[0], &at("xnet")).unwrap();
+    assert_eq!(fs::read_to_string(at("xnet/cpuset.cpus")).unwrap(), "0-1");
+}
+
+#[test]
+fn version_2_enables_what_is_asked_for_and_nothing_else() {
+    let (dir, hierarchies) = fixture(&[("cg", "cgroup2", "nsdelegate")], "0::/\n");
+    let at = |path: &str| dir.path().join("cg").join(path);
+    fs::write(at("cgroup.controllers"), "cpu memory pids\n").unwrap();
+    fs::write(at("cgroup.subtree_control"), "pids\n").unwrap();
+    let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
+    let limits = Limits { memory: Some(64 << 20), millicpus: Some(1500), pids: None };
+    let (control, missing) = group.controllers_to_enable(&limits).unwrap();
+    assert_eq!((control, missing), (at("cgroup.subtree_control"), vec!["memory", "cpu"]));
+    let (ones, two) = group.create(&limits).unwrap();
+    assert_eq!((ones, two), (vec![], Some(at("xnet/one"))));
+    assert_eq!(fs::read_to_string(at("xnet/one/cpu.max")).unwrap(), "150000 100000");
+    assert_eq!(fs::read_to_string(at("xnet/one/memory.max")).unwrap(), "67108864");
+    // A plain file keeps the last word written to it; the kernel would have added it to the list.
+    assert_eq!(fs::read_to_string(at("xnet/cgroup.subtree_control")).unwrap(), "+cpu");
+    assert!(!at("xnet/one/pids.max").exists());
+}
+
+#[test]
+fn a_limit_without_its_controller_is_an_error_that_names_it() {
+    let (_dir, hierarchies) = fixture(&[("memory", "cgroup", "memory")], "1:memory:/\n");
+    let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
+    let error = group.create(&Limits { pids: Some(1), ..Limits::default() }).unwrap_err();
+    assert!(error.message.contains("\"pids\" is not available"), "{error}");
+    assert!(!hierarchies[0].mount.join("xnet").exists());
+}
+
+#[test]
+fn removal_takes_an_empty_parent_along_and_leaves_a_used_one() {
+    let (dir, hierarchies) = fixture(&[("pids", "cgroup", "pids")], "1:pids:/\n");
+    let (one, two) = (name("one"), name("two"));
+    let groups = [&one, &two].map(|id| Group::new(&hierarchies, &name("xnet"), id));
+    for group in &groups {
+        group.create(&Limits::default()).unwrap();
+    }
+    remove(&groups[0].dirs()).unwrap();
+    assert!(dir.path().join("pids/xnet/two").is_dir());
+    remove(&groups[1].dirs()).unwrap();
+    assert!(!dir.path().join("pids/xnet").exists());
+    remove(&groups[1].dirs()).unwrap();
+}
+
+#[test]
+fn controllers_are_switched_off_only_when_nobody_else_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = dir.path().join("cgroup.subtree_control");
+    fs::write(&control, "memory").unwrap();
+    fs::create_dir(dir.path().join("other.slice")).unwrap();
+    restore_controllers(&control, &["memory".to_owned()]).unwrap();
+    assert_eq!(fs::read_to_string(&control).unwrap(), "memory");
+    fs::remove_dir(dir.path().join("other.slice")).unwrap();
+    restore_controllers(&control, &["memory".to_owned()]).unwrap();
+    assert_eq!(fs::read_to_string(&control).unwrap(), "-memory");
+}

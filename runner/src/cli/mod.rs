@@ -1,0 +1,95 @@
+//! The command line: what was typed, subcommand by subcommand. What is meant is made of it in each one's file.
+
+mod cni;
+mod gc;
+mod install;
+mod run;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::spec::Dirs;
+
+/// Container networking for Linux: a small container runner on its own CNI plugins.
+#[derive(Debug, Parser)]
+#[command(name = "xnet", version, propagate_version = false, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Places {
+    /// Where xnet keeps what it knows about containers
+    #[arg(long, global = true, env = "XNET_STATE_DIR", value_name = "DIR", default_value = "/run/xnet")]
+    state_dir: PathBuf,
+    /// Where network namespaces are pinned
+    #[arg(long, global = true, env = "XNET_NETNS_DIR", value_name = "DIR", default_value = "/run/netns")]
+    netns_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command in a new container
+    Run(run::Run),
+    /// Remove what runners that were killed have left behind
+    Gc(gc::Gc),
+    /// Put the CNI plugins into a directory
+    Install(install::Install),
+    /// Run one operation of a CNI network on a namespace, as cnitool does
+    Cni(cni::Cni),
+    /// Print the version
+    Version(version::Version),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are answers; all else is a failure of ours.
+            return if error.use_stderr() { ExitCode::from(125) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command.run(&cli.places) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.status.code())
+        }
+    }
+}
+
+impl Command {
+    fn run(&self, places: &Places) -> Result<u8> {
+        let dirs = places.dirs()?;
+        match self {
+            Self::Run(run) => run.run(&dirs),
+            Self::Gc(gc) => gc.run(&dirs),
+            Self::Install(install) => install.run(),
+            Self::Cni(cni) => cni.run(&dirs),
+            Self::Version(version) => version.run(),
+        }
+    }
+}
+
+impl Places {
+    fn dirs(&self) -> Result<Dirs> {
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path).map_err(|error| Error::new(format!("{}: {error}", path.display())))
+        };
+        Ok(Dirs { state: absolute(&self.state_dir)?, netns: absolute(&self.netns_dir)? })
+    }
+}
+
+/// One line on standard error.
+fn complain(error: &Error) {
+    eprintln!("xnet: {error}");
+}

@@ -1,0 +1,124 @@
+//! The line between the container's first process and its parent, as typed messages.
+//!
+//! Child to parent: `failed` ends the story; `executing` is the last word before the command takes over, and the
+//! socket's end after it says that it did. An end without either means that the child was killed on the way.
+//! Parent to child: `network_ready`, once.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::{Context, Error, Result};
+use crate::setup::files::Files;
+
+/// What the child has to say.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The set-up or the execution has failed; nothing of the user's has run.
+    Failed(Error),
+    /// All is set up; `execve` comes next.
+    Executing,
+}
+
+/// The parent's end.
+#[derive(Debug)]
+pub(crate) struct ParentEnd(OwnedFd);
+
+/// The child's end.
+#[derive(Debug)]
+pub(crate) struct ChildEnd(OwnedFd);
+
+/// Both ends. They are closed by `execve`.
+pub(crate) fn pair() -> Result<(ParentEnd, ChildEnd)> {
+    let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .context(|| "make a socket pair")?;
+    Ok((ParentEnd(a), ChildEnd(b)))
+}
+
+impl ParentEnd {
+    /// Lets the child go on.
+    pub(crate) fn network_ready(&self, files: &Files) -> Result<()> {
+        write(self.0.as_fd(), files)
+    }
+
+    /// The next report; `None` when the other end is closed.
+    pub(crate) fn report(&self) -> Result<Option<Report>> {
+        read(self.0.as_fd())
+    }
+}
+
+impl AsFd for ParentEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl ChildEnd {
+    /// Waits for the parent. If it is gone, so is the reason to go on.
+    pub(crate) fn await_network(&self) -> Result<Files> {
+        read(self.0.as_fd())?.ok_or_else(|| Error::new("the parent has given up"))
+    }
+
+    /// Reports a failure. Nobody is left to be told when that fails.
+    pub(crate) fn failed(&self, error: Error) {
+        let _ = write(self.0.as_fd(), &Report::Failed(error));
+    }
+
+    /// Announces `execve`.
+    pub(crate) fn executing(&self) -> Result<()> {
+        write(self.0.as_fd(), &Report::Executing)
+    }
+
+    /// The descriptor, to be kept when all others are closed.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
+    /// The end again, at another descriptor.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+/// More than any list of hosts; a packet is never cut.
+const LARGEST: usize = 128 * 1024;
+
+fn write(socket: BorrowedFd<'_>, message: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(message).context(|| "encode a message")?;
+    send(socket.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL).map(drop).context(|| "talk to the other process")
+}
+
+fn read<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<Option<T>> {
+    let mut buffer = vec![0; LARGEST];
+    let length = loop {
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            // A reset is told once: the other end was closed before it had read all. What it had said is still here.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
+            answer => break answer.context(|| "listen to the other process")?,
+        }
+    };
+    if length == 0 {
+        return Ok(None);
+    }
+    serde_json::from_slice(buffer.get(..length).unwrap_or_default()).map(Some).context(|| "decode a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_and_a_closed_end_is_told_from_a_message() {
+        let (parent, child) = pair().unwrap();
+        let files = Files { hosts: "h".repeat(50_000), ..Files::default() };
+        parent.network_ready(&files).unwrap();
+        assert_eq!(child.await_network().unwrap(), files);
+        parent.network_ready(&files).unwrap();
+        child.failed(Error::not_found("x"));
+        drop(child);
+        assert_eq!(parent.report().unwrap(), Some(Report::Failed(Error::not_found("x"))));
+        assert_eq!(parent.report().unwrap(), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! The container's first process, from its birth to the moment in which the command replaces it.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
+use crate::cgroup::Hierarchy;
+use crate::error::{Context, Result};
+use crate::setup::Op;
+use crate::setup::apply::Setup;
+use crate::setup::files::Files;
+use crate::spec::Spec;
+use crate::{fault, sys};
+
+use super::channel::ChildEnd;
+use super::{exec, init, signals};
+
+/// What the child needs of its parent's knowledge.
+#[derive(Debug)]
+pub(crate) struct Child<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) ops: &'a [Op],
+    pub(crate) staging: PathBuf,
+    pub(crate) groups: Vec<PathBuf>,
+    pub(crate) hierarchies: &'a [Hierarchy],
+}
+
+/// The only descriptor besides stdio that the child keeps.
+const CHANNEL: RawFd = 3;
+
+impl Child<'_> {
+    /// Sets the container up and becomes the command; or tells the parent why not, and ends.
+    pub(crate) fn run(&self, channel: ChildEnd) -> ! {
+        let channel = match isolate(channel) {
+            Ok(channel) => channel,
+            // Without the line there is nobody to be told; the parent sees its end.
+            Err(error) => sys::exit_now(error.status.code()),
+        };
+        let error = match self.become_command(&channel) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        let code = error.status.code();
+        channel.failed(error);
+        sys::exit_now(code)
+    }
+
+    fn become_command(&self, channel: &ChildEnd) -> Result<std::convert::Infallible> {
+        prctl::set_pdeathsig(Signal::SIGKILL).context(|| "tie the container's life to ours")?;
+        // Until the command is executed this is a copy of xnet; nobody in the container may look into it.
+        prctl::set_dumpable(false).context(|| "make the process private")?;
+        let mut setup = Setup {
+            staging: self.staging.clone(),
+            groups: self.groups.clone(),
+            hierarchies: self.hierarchies,
+            privileged: self.spec.privileged,
+            channel,
+            files: Files::default(),
+            root: None,
+            null: None,
+        };
+        setup.run(self.ops)?;
+        drop(setup);
+        fault::point("exec")?;
+        if self.spec.init {
+            init::run(self.spec, channel)
+        } else {
+            signals::reset()?;
+            exec::exec(self.spec, channel)
+        }
+    }
+}
+
+/// Lets go of every descriptor but stdio and the line to the parent: the container's lock, the log, and whatever
+/// the caller of `xnet` has left open.
+fn isolate(channel: ChildEnd) -> Result<ChildEnd> {
+    let mut fd = channel.into_fd();
+    if fd.as_raw_fd() != CHANNEL {
+        fd = sys::move_fd(fd, CHANNEL).context(|| "move the line to the parent")?;
+    }
+    sys::close_from(CHANNEL.cast_unsigned() + 1).context(|| "close inherited descriptors")?;
+    Ok(ChildEnd::from_fd(fd))
+}

@@ -1,0 +1,64 @@
+//! `--init`: this program as a pid 1 that reaps orphans and passes signals on.
+
+use std::convert::Infallible;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::{Context, Result};
+use crate::spec::Spec;
+use crate::sys;
+use crate::sys::clone::{Cloned, fork};
+
+use super::channel::ChildEnd;
+use super::{exec, signals, wait};
+
+/// Starts the command as a child and stays. Ends the process with the command's status.
+///
+/// The signals are still blocked, as the parent has left them; here they are taken one at a time.
+pub(crate) fn run(spec: &Spec, channel: &ChildEnd) -> Result<Infallible> {
+    let pid = match fork().context(|| "fork")? {
+        Cloned::Child => {
+            signals::reset()?;
+            return exec::exec(spec, channel);
+        }
+        Cloned::Parent { pid, .. } => pid,
+    };
+    // The line must end when the command is executed, so nobody else may hold it.
+    sys::close_from(3).context(|| "close the line to the parent")?;
+    let code = attend(pid)?;
+    sys::exit_now(code)
+}
+
+fn attend(command: Pid) -> Result<u8> {
+    let queue = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC).context(|| "open a signal queue")?;
+    loop {
+        let Some(info) = queue.read_signal().context(|| "wait for a signal")? else { continue };
+        match i32::try_from(info.ssi_signo) {
+            Ok(libc::SIGCHLD) => {
+                if let Some(code) = reap(command) {
+                    return Ok(code);
+                }
+            }
+            // The command may just have ended, and then needs no signal.
+            Ok(number) => drop(sys::signal::kill_child(command, number)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Reaps every child that has ended, orphans included. Answers the command's status once it is among them.
+fn reap(command: Pid) -> Option<u8> {
+    let mut code = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return code,
+            Ok(status) if status.pid() == Some(command) => code = wait::code(status).or(code),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The parent's loop: forward signals, hear the child, see its end.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use crate::error::{Context, Error, Result};
+use crate::sys;
+
+use super::channel::{ParentEnd, Report};
+use super::signals::{self, Delivered, Signals};
+
+/// The exit status that stands for `status`: the command's own, or 128 and the number of the signal it died of.
+pub(crate) fn code(status: WaitStatus) -> Option<u8> {
+    match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).ok(),
+        WaitStatus::Signaled(_, signal, _) => u8::try_from(128 + signal as i32).ok(),
+        _ => None,
+    }
+}
+
+/// A container's first process, seen from its parent.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) channel: ParentEnd,
+    pub(crate) signals: &'a Signals,
+}
+
+/// How far the child has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    SettingUp,
+    Executing,
+    Executed,
+}
+
+impl Running<'_> {
+    /// Stays until the container's first process has ended, and answers the exit status.
+    ///
+    /// Signals that come before the command is executed are kept and delivered then.
+    pub(crate) fn attend(&self) -> Result<u8> {
+        let mut stage = Stage::SettingUp;
+        let mut queued = Vec::new();
+        let mut died_of = None;
+        loop {
+            let (signalled, spoke, ended) = self.poll(stage != Stage::Executed)?;
+            if spoke {
+                stage = self.listen(stage)?;
+            }
+            if signalled {
+                queued.extend(self.signals.drain()?);
+            }
+            if stage == Stage::Executed {
+                for number in queued.drain(..) {
+                    if signals::forward(self.pidfd.as_fd(), self.pid, number) == Delivered::AsDefault {
+                        died_of = Some(number);
+                    }
+                }
+            }
+            if ended && !spoke {
+                return self.reap(&stage, died_of);
+            }
+        }
+    }
+
+    /// Kills the first process, and with it all others, waits for its end, and answers who is to blame: if the process
+    /// had failed before, that is why `error` came about.
+    pub(crate) fn kill(&self, error: Error) -> Error {
+        let _ = sys::signal::send(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED);
+        match self.channel.report() {
+            Ok(Some(Report::Failed(reason))) => reason,
+            _ => error,
+        }
+    }
+
+    fn poll(&self, listening: bool) -> Result<(bool, bool, bool)> {
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
+        ];
+        if listening {
+            fds.push(PollFd::new(self.channel.as_fd(), PollFlags::POLLIN));
+        }
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(nix::Error::EINTR) => {}
+            answer => drop(answer.context(|| "wait for the container")?),
+        }
+        let ready = |n: usize| fds.get(n).and_then(PollFd::any).unwrap_or(false);
+        Ok((ready(0), ready(2), ready(1)))
+    }
+
+    fn listen(&self, stage: Stage) -> Result<Stage> {
+        match (self.channel.report()?, stage) {
+            (Some(Report::Executing), _) => Ok(Stage::Executing),
+            (Some(Report::Failed(error)), _) => Err(error),
+            (None, Stage::Executing) => Ok(Stage::Executed),
+            (None, _) => Err(Error::new(
+                "the container's first process was killed while it was being set up (out of memory?); nothing was run",
+            )),
+        }
+    }
+
+    fn reap(&self, stage: &Stage, died_of: Option<i32>) -> Result<u8> {
+        let status =
+            waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED).context(|| "wait for the container")?;
+        let killed = matches!(status, WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGKILL, _));
+        if let (true, Some(number)) = (killed, died_of) {
+            return Ok(u8::try_from(128 + number).unwrap_or(u8::MAX));
+        }
+        if *stage != Stage::Executed {
+            return Err(Error::new("the container's first process ended before the command was executed"));
+        }
+        code(status).ok_or_else(|| Error::new("the container ended in an unknown way"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::Signal;
+
+    use super::*;
+
+    #[test]
+    fn exit_statuses() {
+        let pid = Pid::from_raw(1);
+        assert_eq!(code(WaitStatus::Exited(pid, 42)), Some(42));
+        assert_eq!(code(WaitStatus::Signaled(pid, Signal::SIGKILL, false)), Some(137));
+        assert_eq!(code(WaitStatus::StillAlive), None);
+    }
+}

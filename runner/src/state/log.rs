@@ -1,0 +1,108 @@
+//! The undo log: an append-only list of what will have to be undone.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+use crate::id::Name;
+
+/// Something that is about to be done, with all that is needed to undo it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "done")]
+pub(crate) enum Record {
+    /// A name was taken.
+    Name {
+        /// The name.
+        name: Name,
+    },
+    /// Version 2 controllers were switched on in a `cgroup.subtree_control` file.
+    Controllers {
+        /// The file.
+        control: PathBuf,
+        /// The controllers that were off before.
+        controllers: Vec<String>,
+    },
+    /// Groups were made.
+    Cgroups {
+        /// Their directories.
+        dirs: Vec<PathBuf>,
+    },
+    /// The first process was started. Written right after the fact: until it is told to go on, that process ends by
+    /// itself when its parent does.
+    Process {
+        /// Its number.
+        pid: i32,
+        /// Its start time, in clock ticks since boot, which tells it from a later process of the same number.
+        start: u64,
+    },
+    /// A network namespace was pinned.
+    Netns {
+        /// The file on which it is mounted.
+        path: PathBuf,
+    },
+    /// Plugins were asked to wire the container.
+    Network {
+        /// The list of plugins as it was then; not the file of today.
+        conflist: String,
+        /// Where the plugins are. Empty: inside xnet.
+        plugin_path: Vec<PathBuf>,
+        /// The interface's name inside.
+        ifname: String,
+        /// The pinned namespace.
+        netns: PathBuf,
+    },
+}
+
+/// Appends `record` to the log. It is a single write, so a reader sees all of it or a line without an end.
+pub(crate) fn append(log: &mut File, record: &Record) -> Result<()> {
+    let mut line = serde_json::to_string(record).context(|| "encode a log entry")?;
+    line.push('\n');
+    log.write_all(line.as_bytes()).context(|| "write the container's log")
+}
+
+/// All records of the log at `path`, oldest first. A last line without an end was never acted on.
+pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.context(|| format!("read {}", path.display()))?,
+    };
+    let whole = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
+    whole
+        .lines()
+        .map(|line| serde_json::from_str(line).context(|| format!("{} holds an unknown entry", path.display())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn records_read_back_and_a_torn_line_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut file = File::create(&path).unwrap();
+        let records = [
+            Record::Name { name: "web".parse().unwrap() },
+            Record::Process { pid: 7, start: 99 },
+            Record::Network {
+                conflist: "{\n\"name\": \"x\"}\n".into(),
+                plugin_path: vec![],
+                ifname: "eth0".into(),
+                netns: "/run/netns/x".into(),
+            },
+        ];
+        for record in &records {
+            append(&mut file, record).unwrap();
+        }
+        file.write_all(b"{\"done\":\"netns\",\"pa").unwrap();
+        assert_eq!(read(&path).unwrap(), records);
+        fs::write(&path, "nonsense\n").unwrap();
+        assert!(read(&path).is_err());
+    }
+}

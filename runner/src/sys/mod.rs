@@ -1,0 +1,53 @@
+//! System calls that no safe crate wraps, each behind a safe function of its own.
+//!
+//! All `unsafe` code of the runner is in this folder. The functions take and give owned descriptors and
+//! report the kernel's errno unchanged; what a call is for is the business of the callers.
+
+#![expect(unsafe_code, reason = "system calls that no safe crate wraps")]
+
+pub(crate) mod caps;
+pub(crate) mod clone;
+pub(crate) mod link;
+pub(crate) mod mount;
+pub(crate) mod ns;
+pub(crate) mod signal;
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// The descriptor which a system call has answered.
+fn owned(answer: libc::c_long) -> nix::Result<OwnedFd> {
+    let fd = RawFd::try_from(Errno::result(answer)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just opened this descriptor for us, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes every descriptor from `first` on.
+pub(crate) fn close_from(first: u32) -> nix::Result<()> {
+    // SAFETY: takes numbers only. Callers hold no descriptor from `first` on as an owned value any more,
+    // or replace the process image next.
+    Errno::result(unsafe { libc::close_range(first, u32::MAX, 0) }).map(drop)
+}
+
+/// Sets the extended attribute `name` of an open directory.
+pub(crate) fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    // SAFETY: the name is a C string, and the value is valid for the length given.
+    let answer = unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    Errno::result(answer).map(drop)
+}
+
+/// Moves an open descriptor to `number`, in place of what is there; closed on exec.
+pub(crate) fn move_fd(fd: OwnedFd, number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: numbers only. What was at `number` is not used afterwards: the caller is the container's first
+    // process, which lets go of everything that it has inherited.
+    owned(libc::c_long::from(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) }))
+}
+
+/// Ends this process at once: no destructor, no buffered output of the process that this one is a copy of.
+pub(crate) fn exit_now(code: u8) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(i32::from(code)) }
+}

@@ -1,0 +1,39 @@
+//! Signals by process descriptor, and the state in which a new program expects them.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::Pid;
+
+use super::owned;
+
+/// Sends signal `number` to the process behind `pidfd`.
+pub(crate) fn send(pidfd: BorrowedFd<'_>, number: i32) -> nix::Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo asks the kernel to fill in what kill(2) would.
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, none, 0) };
+    Errno::result(answer).map(drop)
+}
+
+/// A descriptor for process `pid`. Whether it is the process meant must be checked afterwards.
+pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })
+}
+
+/// Gives every signal its default action. A Rust program ignores SIGPIPE, and the caller of `xnet` may have
+/// ignored others; a container's first program begins with a clean table.
+pub(crate) fn reset_actions() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL installs no handler. The call fails for SIGKILL, SIGSTOP and the two signals which
+        // the C library keeps for itself; those are at their default anyway.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+}
+
+/// Sends signal `number` to `pid`, which must be a child not yet reaped.
+pub(crate) fn kill_child(pid: Pid, number: i32) -> nix::Result<()> {
+    // SAFETY: numbers only.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
+}

@@ -89,13 +89,13 @@ impl Handle {
         }
     }
 
-    /// All links of one kind.
+    /// All veths.
     ///
     /// # Errors
     ///
     /// The kernel's refusal.
-    pub fn links(&mut self, kind: InfoKind) -> Result<Vec<Link>, Error> {
-        let frames = self.socket.dump(&link::list(kind))?;
+    pub fn veths(&mut self) -> Result<Vec<Link>, Error> {
+        let frames = self.socket.dump(&link::list(InfoKind::Veth))?;
         Link::from_frames(&frames)
     }
 

@@ -1,1 +1,41 @@
-//! To be written.
+//! The interface plugins, each a conformant CNI plugin of its own.
+//!
+//! # Theory of operation
+//!
+//! All interface plugins tell one story: make a link that reaches into the container, ask IPAM for addresses, give the
+//! link those addresses and routes, connect the host's side, answer. They differ in how the link comes to be. So a
+//! plugin here is three pure functions, from configuration to a validated value, from that value and an
+//! [`Owner`](cni::Owner) to the [`Plan`](kernel::plan::Plan) of the link, and from the IPAM answer to the plan of what
+//! needs addresses; what happens to a plan (apply, undo, check) is the same for all, and so are the addresses in the
+//! container ([`container`]), the IPAM calls ([`ipam`]), masquerading ([`masquerade`]) and the check on forged source
+//! addresses ([`spoof_check`]).
+//!
+//! ADD applies the plans and, when anything fails, takes back what was applied and the lease. CHECK builds the plans
+//! again, from `prevResult`, and asks whether they hold. DEL needs neither: names derive from network, container and
+//! interface name, so it removes by name what may be there. GC compares the owner that every link and every nftables
+//! element carries with the list of valid attachments.
+
+pub mod bridge;
+pub mod container;
+pub mod error;
+pub mod ipam;
+pub mod loopback;
+pub mod masquerade;
+pub mod ownership;
+pub mod spoof_check;
+
+use std::process::ExitCode;
+
+/// The names of the plugins in this crate.
+pub const NAMES: &[&str] = &["bridge", "loopback"];
+
+/// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
+/// when there is no such plugin here.
+#[must_use]
+pub fn run(name: &str) -> Option<ExitCode> {
+    match name {
+        "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
+        "loopback" => Some(cni::plugin::main(&loopback::Loopback)),
+        _ => None,
+    }
+}

@@ -207,6 +207,12 @@ impl Plan {
         self.steps.extend(other.steps);
     }
 
+    /// The steps, to be put together anew.
+    #[must_use]
+    pub fn into_steps(self) -> Vec<Box<dyn Step>> {
+        self.steps
+    }
+
     /// Does everything in order, and records in `done` what was done, also when it fails.
     ///
     /// # Errors
@@ -245,6 +251,12 @@ impl Plan {
     /// The first deviation.
     pub fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {
         self.steps.iter().try_for_each(|step| step.check(machine))
+    }
+}
+
+impl FromIterator<Box<dyn Step>> for Plan {
+    fn from_iter<I: IntoIterator<Item = Box<dyn Step>>>(steps: I) -> Self {
+        Self { steps: steps.into_iter().collect() }
     }
 }
 

@@ -1,0 +1,168 @@
+//! The container's side, which is the same whatever the link is: addresses, routes, and the parameters that go with
+//! them; and its check.
+
+use std::net::IpAddr;
+
+use cni::Error;
+use cni::plugin::Attachment;
+use cni::result::{AddResult, Interface, IpConfig};
+use ipnetwork::IpNetwork;
+use kernel::netns::NetNs;
+use kernel::plan::{AddAddress, AddRoute, Deviation, Machine, Plan, SetUp, Setting, Settle, Side, Step, Sysctls};
+use kernel::route::Route;
+
+use crate::error::{from_deviation, from_netns};
+
+/// Whether IPv6 addresses are tried for duplicates before use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dad {
+    /// They are usable at once: IPAM has seen to it that they are unique.
+    Off,
+    /// The kernel tries each of them, which takes one to two seconds, and ADD waits for the outcome.
+    On,
+}
+
+/// Opens the namespace of an attachment.
+///
+/// # Errors
+///
+/// When there is none at the path, in the words of the Go suite.
+pub fn open(attachment: &Attachment) -> Result<NetNs, Error> {
+    NetNs::open(&attachment.netns).map_err(|error| from_netns(&attachment.netns, &error))
+}
+
+/// The namespace of an attachment which is to be deleted: none when the runtime gave none, or when it is gone.
+///
+/// # Errors
+///
+/// When something is at the path that is no network namespace.
+pub fn open_if_there(attachment: &Attachment) -> Result<Option<NetNs>, Error> {
+    if attachment.netns.is_empty() {
+        return Ok(None);
+    }
+    match NetNs::open(&attachment.netns) {
+        Ok(netns) => Ok(Some(netns)),
+        Err(error) if error.is_not_exist() => Ok(None),
+        Err(error) => Err(from_netns(&attachment.netns, &error)),
+    }
+}
+
+/// Gives the container's link `name` the addresses and routes of a result and sets it up.
+///
+/// Only addresses whose `interface` points at `name` are meant; one that points at nothing, or at another link, is an
+/// error.
+///
+/// # Errors
+///
+/// When an `interface` index is wrong.
+pub fn configure(name: &str, result: &AddResult, dad: Dad) -> Result<Plan, Error> {
+    let mut plan = Plan::new();
+    plan.push(parameters(name, result, dad));
+    for ip in &result.ips {
+        let Some(index) = ip.interface else { continue };
+        if result.interfaces.get(index).is_none_or(|interface| interface.name != name) {
+            return Err(Error::internal(format!(
+                "failed to add IP addr {} to \"{name}\": invalid interface index",
+                ip.address
+            )));
+        }
+        let link = name.to_owned();
+        plan.push(AddAddress { side: Side::Container, link, address: ip.address, nodad: dad == Dad::Off });
+    }
+    plan.push(SetUp { side: Side::Container, link: name.to_owned() });
+    if dad == Dad::On && gateway(&result.ips, true).is_some() {
+        plan.push(Settle { link: name.to_owned() });
+    }
+    for route in routes(result) {
+        plan.push(AddRoute { side: Side::Container, link: name.to_owned(), route });
+    }
+    Ok(plan)
+}
+
+/// The parameters of the container's link. Those for IPv6 are wishes as long as no IPv6 address is to be had, because
+/// a kernel without IPv6 lacks them.
+fn parameters(name: &str, result: &AddResult, dad: Dad) -> Sysctls {
+    let v6 = |link: &str, parameter: &str| format!("net/ipv6/conf/{link}/{parameter}");
+    let mut settings = match dad {
+        Dad::Off => vec![Setting::wish(v6(name, "accept_dad"), "0")],
+        Dad::On => vec![Setting::wish(v6(name, "enhanced_dad"), "1"), Setting::wish(v6(name, "accept_dad"), "1")],
+    };
+    settings.push(Setting::wish(format!("net/ipv4/conf/{name}/arp_notify"), "1"));
+    if result.ips.iter().any(|ip| ip.address.is_ipv6()) {
+        for link in ["lo", name] {
+            let parameter = v6(link, "disable_ipv6");
+            let attempt = format!("failed to enable IPv6 for interface \"{link}\" ({parameter})");
+            settings.push(Setting::required(parameter, "0", attempt));
+        }
+        let attempt = format!("failed to enable keep_addr_on_down for interface \"{name}\"");
+        settings.push(Setting::required(v6(name, "keep_addr_on_down"), "1", attempt));
+    }
+    Sysctls { side: Side::Container, settings }
+}
+
+/// The first gateway of a family.
+fn gateway(ips: &[IpConfig], is_ipv6: bool) -> Option<IpAddr> {
+    ips.iter().filter_map(|ip| ip.gateway).find(|gateway| gateway.is_ipv6() == is_ipv6)
+}
+
+/// The routes of a result, those without a gateway through the first gateway of their family.
+fn routes(result: &AddResult) -> impl Iterator<Item = Route> + '_ {
+    result.routes.iter().map(|route| Route {
+        gateway: route.gw.or_else(|| gateway(&result.ips, route.dst.is_ipv6())),
+        priority: route.priority,
+        table: route.table,
+        scope: route.scope,
+        mtu: route.mtu,
+        advmss: route.advmss,
+        ..Route::to(route.dst)
+    })
+}
+
+/// The container's interface in a previous result: of that name, and in that namespace.
+///
+/// # Errors
+///
+/// When there is none, in the words of the Go suite.
+pub fn recorded<'a>(previous: &'a AddResult, attachment: &Attachment) -> Result<&'a Interface, Error> {
+    let mine =
+        |interface: &&Interface| interface.name == attachment.ifname.as_str() && interface.sandbox == attachment.netns;
+    previous.interfaces.iter().find(mine).ok_or_else(|| {
+        Error::internal(format!("Sandbox in prevResult  doesn't match configured netns: {}", attachment.netns))
+    })
+}
+
+/// Checks that the container's link `name` still has the addresses and routes of a previous result.
+///
+/// # Errors
+///
+/// What is missing.
+pub fn check(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<(), Error> {
+    for ip in &previous.ips {
+        let link = name.to_owned();
+        let step = AddAddress { side: Side::Container, link, address: ip.address, nodad: true };
+        step.check(machine).map_err(from_deviation)?;
+        check_reach(machine, name, ip)?;
+    }
+    for route in &previous.routes {
+        let wanted = Route { gateway: route.gw, table: route.table, priority: route.priority, ..Route::to(route.dst) };
+        let step = AddRoute { side: Side::Container, link: name.to_owned(), route: wanted };
+        step.check(machine).map_err(|deviation| match deviation {
+            Deviation::RouteMissing(mut missing) => {
+                (missing.mtu, missing.advmss, missing.scope) = (route.mtu, route.advmss, route.scope);
+                from_deviation(Deviation::RouteMissing(missing))
+            }
+            other => from_deviation(other),
+        })?;
+    }
+    Ok(())
+}
+
+/// Checks that the network of an address can be reached.
+fn check_reach(machine: &mut Machine, name: &str, ip: &IpConfig) -> Result<(), Error> {
+    let network = IpNetwork::new(ip.address.network(), ip.address.prefix()).unwrap_or(ip.address);
+    let step = AddRoute { side: Side::Container, link: name.to_owned(), route: Route::to(network) };
+    step.check(machine).map_err(|_| {
+        let gateway = ip.gateway.map_or_else(|| "<nil>".to_owned(), |gateway| gateway.to_string());
+        Error::internal(format!("Failed to find Gateway {gateway} for interface {name}"))
+    })
+}

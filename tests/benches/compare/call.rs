@@ -75,7 +75,7 @@ impl Call {
         child.stderr.take().expect("stderr is a pipe").read_to_string(&mut stderr).expect("plugins log UTF-8");
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
         if !status.success() {
-            return Err(failed(&format!("{status}\n{stdout}\n{stderr}")));
+            return Err(failed(format!("{status}\n{stdout}\n{stderr}").trim_end()));
         }
         Ok(Done { time, stdout, stderr })
     }

@@ -11,8 +11,8 @@ use crate::row::{Goals, Row, Section};
 use crate::settle::settle;
 use crate::side::Side;
 
-/// Rounds in which memory is looked at. It hardly varies.
-const MEMORY_ROUNDS: usize = 5;
+/// Rounds in which memory is looked at, at most. It hardly varies.
+const MEMORY_ROUNDS: usize = 4;
 
 pub(crate) struct Case {
     name: &'static str,
@@ -24,6 +24,16 @@ pub(crate) struct Case {
     has_neighbour: bool,
     is_first_call: bool,
 }
+
+/// How many rounds there are, after the first, which is not counted.
+#[derive(Clone, Copy)]
+struct Rounds {
+    time: usize,
+    memory: usize,
+}
+
+/// What the calls of a round gave: by verb, then by side.
+type Round = [[f64; 2]; 2];
 
 /// A way to call, and what it measures: milliseconds, or MiB.
 type Measure = fn(&Call) -> Result<(String, f64), String>;
@@ -71,43 +81,37 @@ impl Case {
 
     /// Plays the case and adds its rows.
     pub(crate) fn measure(&self, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {
-        let play = || Node::run_messy(|node| self.play(node, (pairs / self.one_in).max(1), rows));
+        let part = |rounds: usize| (rounds / self.one_in).max(1);
+        let rounds = Rounds { time: part(pairs), memory: if self.is_of_one_suite() { 0 } else { part(MEMORY_ROUNDS) } };
+        let play = || Node::run_messy(|node| self.play(node, rounds, rows));
         catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|_| Err("a panic, see above".to_owned()))
     }
 
-    fn play(&self, node: &Node, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {
+    fn play(&self, node: &Node, rounds: Rounds, rows: &mut Vec<Row>) -> Result<(), String> {
         settle(node);
         self.sides.iter().for_each(Side::prepare);
-        let stage = Stage::build(node, self, 1 + pairs + MEMORY_ROUNDS);
-        let outcome = self.rounds(&stage, pairs, rows);
+        let stage = Stage::build(node, self, 1 + rounds.time + rounds.memory);
+        let outcome = self.act(&stage, rounds, rows);
         stage.clear();
         outcome
     }
 
-    fn rounds(&self, stage: &Stage, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {
+    fn act(&self, stage: &Stage, rounds: Rounds, rows: &mut Vec<Row>) -> Result<(), String> {
         if self.has_neighbour {
             stage.call(0, Verb::Add, &[None, None], time)?;
         } else {
             stage.round(0, time)?;
         }
-        let mut times = Vec::new();
-        for round in 1..=pairs {
-            times.push(stage.round(round, time)?);
-        }
-        self.add_times(&times, rows);
-        let mut peaks = Vec::new();
-        for round in pairs + 1..=pairs + MEMORY_ROUNDS {
-            let [add, del] = stage.round(round, memory)?;
-            peaks.push([add[0].max(del[0]), add[1].max(del[1])]);
-        }
-        if !self.is_of_one_suite() {
-            let name = format!("{}  peak", self.name);
-            rows.push(Row { section: Section::Memory, name, pairs: peaks, goal: self.goals.memory });
-        }
+        let timed = 1..=rounds.time;
+        let times: Result<Vec<_>, _> = timed.map(|round| stage.round(round, time)).collect();
+        self.add_times(&times?, rows);
+        let weighed = rounds.time + 1..=rounds.time + rounds.memory;
+        let peaks: Result<Vec<_>, _> = weighed.map(|round| stage.round(round, memory)).collect();
+        self.add_peaks(&peaks?, rows);
         Ok(())
     }
 
-    fn add_times(&self, times: &[[[f64; 2]; 2]], rows: &mut Vec<Row>) {
+    fn add_times(&self, times: &[Round], rows: &mut Vec<Row>) {
         let section = if self.is_of_one_suite() { Section::Growth } else { Section::Time };
         for (verb, goal) in [(Verb::Add, self.goals.add), (Verb::Del, self.goals.del)] {
             if verb == Verb::Add || !self.is_first_call {
@@ -115,6 +119,20 @@ impl Case {
                 rows.push(Row { section, name: format!("{}  {}", self.name, verb.name()), pairs, goal });
             }
         }
+    }
+
+    /// The larger of ADD and DEL.
+    fn add_peaks(&self, peaks: &[Round], rows: &mut Vec<Row>) {
+        if peaks.is_empty() {
+            return;
+        }
+        let pairs = peaks.iter().map(|[add, del]| [add[0].max(del[0]), add[1].max(del[1])]).collect();
+        rows.push(Row {
+            section: Section::Memory,
+            name: format!("{}  peak", self.name),
+            pairs,
+            goal: self.goals.memory,
+        });
     }
 
     fn is_of_one_suite(&self) -> bool {
@@ -135,13 +153,16 @@ impl<'a> Stage<'a> {
     }
 
     /// ADD by both sides, then DEL by both.
-    fn round(&self, round: usize, measure: Measure) -> Result<[[f64; 2]; 2], String> {
+    fn round(&self, round: usize, measure: Measure) -> Result<Round, String> {
         if self.case.is_first_call && round > 0 {
             self.case.sides.iter().for_each(Side::forget_index);
         }
         let added = self.call(round, Verb::Add, &[None, None], measure)?;
-        let results = added.each_ref().map(|(answer, _)| from_str(answer).ok());
-        let deleted = self.call(round, Verb::Del, &results, measure)?;
+        let result = |side: usize| {
+            let answer = &added[side].0;
+            from_str(answer).map(Some).map_err(|error| format!("ADD answered {answer:?}: {error}"))
+        };
+        let deleted = self.call(round, Verb::Del, &[result(0)?, result(1)?], measure)?;
         Ok([added, deleted].map(|pair| pair.map(|(_, value)| value)))
     }
 
@@ -188,6 +209,5 @@ fn time(call: &Call) -> Result<(String, f64), String> {
 
 fn memory(call: &Call) -> Result<(String, f64), String> {
     let (done, peak) = peak::run(call)?;
-    let pages = u32::try_from(peak).map_err(|_| format!("a peak of {peak} KiB"))?;
-    Ok((done.stdout, f64::from(pages) / 1024.0))
+    Ok((done.stdout, peak))
 }

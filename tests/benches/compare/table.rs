@@ -21,18 +21,20 @@ pub(crate) fn print(rows: &[Row], failures: &[String]) {
         }
     }
     println!("Values are medians; a ratio is the median of the ratios of all pairs, and a goal the most it may be.");
+    println!("Memory is the peak of the largest process of a call.");
     if Suite::are_same() {
         println!("Both suites are the same binaries: the ratios show nothing but noise.");
+    } else {
+        verdict(rows);
     }
-    verdict(rows, failures);
+    failures.iter().for_each(|failure| println!("FAILED: {failure}"));
 }
 
-fn verdict(rows: &[Row], failures: &[String]) {
+fn verdict(rows: &[Row]) {
     let missed: Vec<&Row> = rows.iter().filter(|row| row.is_met() == Some(false)).collect();
     let goals = rows.iter().filter(|row| row.goal.is_some()).count();
     println!("{} of {goals} goals met", goals - missed.len());
     missed.iter().for_each(|row| println!("MISSED: {}: {:.2}", row.name, row.ratio().median));
-    failures.iter().for_each(|failure| println!("FAILED: {failure}"));
 }
 
 fn row_line(row: &Row) -> String {

@@ -23,8 +23,8 @@ impl Runtime {
     ///
     /// # Errors
     /// `plugin type="T" failed (add): ...` with the plugin's own code; code 4 for `args` that would read as others, 7
-    /// for a name that is no network's, 1 for a list in a version that this library does not know. Nothing has been
-    /// started in these three cases, nor if a plugin is missing.
+    /// for a name that is no network's, 1 for a list in a version that this library does not know, 5 for a cache that is
+    /// out of reach. Nothing has been started in these four cases, nor if a plugin is missing.
     pub fn add(&self, list: &ConfList, conf: &RuntimeConf) -> Result<AddResult, Error> {
         let adding = self.prepare(list, conf)?;
         self.run_add(&adding, &mut None)
@@ -80,17 +80,20 @@ impl Runtime {
         Cache::new(&self.cache_dir)
     }
 
-    /// All that can be refused before anything is touched.
+    /// All that can be refused before a plugin is started.
     fn prepare<'a>(&self, list: &'a ConfList, conf: &'a RuntimeConf) -> Result<Adding<'a>, Error> {
         plain_args(conf)?;
         let network = list.runnable()?;
         let version = answer::version(list)?;
         let programs = list.plugins().iter().map(|plugin| self.find(plugin).map_err(|err| failed(plugin, "add", err)));
         let programs = programs.collect::<Result<_, _>>()?;
+        self.cache().create().map_err(|err| unrecorded(list, err))?;
         let record = self.cache().path(conf.key(&network));
         let second = match self.cache().find(conf.key(&network)) {
             Ok(Found::Record(_)) => true,
             Ok(Found::Foreign(other)) => return Err(taken(&record, &other)),
+            // Where nothing can be read, nothing could be written.
+            Err(err) if err.code == Code::IO_FAILURE => return Err(unrecorded(list, err)),
             // What is no record will be overwritten.
             Ok(Found::Nothing) | Err(_) => false,
         };
@@ -109,9 +112,7 @@ impl Runtime {
         }
         let attachment =
             Attachment { network: adding.network.clone(), conf: conf.clone(), config: list.bytes().to_vec() };
-        self.cache()
-            .store(&attachment, reached.clone().unwrap_or_default())
-            .map_err(|err| err.context(format_args!("failed to set network {} cached result", quote(list.name()))))?;
+        self.cache().store(&attachment, reached.clone().unwrap_or_default()).map_err(|err| unrecorded(list, err))?;
         Ok(result)
     }
 
@@ -160,6 +161,10 @@ fn taken(record: &Path, other: &Attachment) -> Error {
     let (file, network) = (record.display(), &other.network);
     let msg = format!("cache file {file} holds container {container_id} on network {network}, interface {ifname}");
     Error::new(Code::INVALID_CONFIG, msg).with_details("choose another container id")
+}
+
+fn unrecorded(list: &ConfList, err: Error) -> Error {
+    err.context(format_args!("failed to set network {} cached result", quote(list.name())))
 }
 
 /// A pair that holds a separator would reach the plugins as other pairs than the caller has given.

@@ -2,7 +2,7 @@
 //!
 //! A record is complete or absent at every instant. It is written beside its directory under a name that nobody reads,
 //! brought to the disk, and renamed into place; a process that dies on the way leaves the earlier state and at most a
-//! stray file, which [`Cache::sweep`] removes. libcni writes in place, so what it (or a full disk) has left half-written
+//! stray file, which the next GC removes. libcni writes in place, so what it (or a full disk) has left half-written
 //! is met here all the same: such a file counts as corrupt, never as somebody's record.
 //!
 //! The file's name is `NETWORK-ID-IFNAME`, and since all three may hold a dash, two attachments can claim one name. The
@@ -138,18 +138,23 @@ impl Cache {
         recognise(&bytes, key).map_err(|err| err.context(format_args!("cache file {}", path.display())))
     }
 
-    /// Puts ADD's outcome on record.
+    /// Sees to it that there is a folder for records.
+    ///
+    /// # Errors
+    /// Code 5, with the path and the system's reason.
+    pub(super) fn create(&self) -> Result<(), Error> {
+        let results = self.results();
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&results);
+        created.map_err(|err| io_error("mkdir", &results, &err))
+    }
+
+    /// Puts ADD's outcome on record, in the folder of [`Cache::create`].
     ///
     /// # Errors
     /// Code 5, with the path and the system's reason.
     pub(super) fn store(&self, attachment: &Attachment, result: Map<String, Value>) -> Result<(), Error> {
         let text = record(attachment, result)?;
         let (path, results) = (self.path(attachment.conf.key(&attachment.network)), self.results());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&results)
-            .map_err(|err| io_error("mkdir", &results, &err))?;
         match replace(&path, &self.dir, &text) {
             // The folder is a mount of its own.
             Err(err) if err.kind() == io::ErrorKind::CrossesDevices => replace(&path, &results, &text),

@@ -24,7 +24,15 @@ impl Environment {
 
     /// The inherited variables, with `protocol` put over them.
     pub(super) fn with(&self, protocol: Vec<(&'static str, OsString)>) -> Vec<(OsString, OsString)> {
-        let inherited = env::vars_os().filter(|(name, _)| match self {
+        self.over(env::vars_os(), protocol)
+    }
+
+    fn over(
+        &self,
+        inherited: impl Iterator<Item = (OsString, OsString)>,
+        protocol: Vec<(&'static str, OsString)>,
+    ) -> Vec<(OsString, OsString)> {
+        let inherited = inherited.filter(|(name, _)| match self {
             Self::Inherit => true,
             Self::Only(names) => names.contains(name),
         });
@@ -32,5 +40,23 @@ impl Environment {
         let mut variables: Vec<_> = inherited.collect();
         variables.extend(protocol.into_iter().map(|(name, value)| (name.into(), value)));
         variables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_protocol_s_variables_replace_inherited_ones() {
+        let inherited = [("CNI_ARGS", "IP=10.0.0.9"), ("PATH", "/bin"), ("LD_PRELOAD", "/tmp/x.so"), ("LANG", "C")];
+        let over = |env: &Environment| {
+            let inherited = inherited.iter().map(|&(name, value)| (name.into(), value.into()));
+            let variables = env.over(inherited, vec![("CNI_ARGS", "".into()), ("CNI_COMMAND", "ADD".into())]);
+            let texts = variables.iter().map(|(name, value)| format!("{}={}", name.display(), value.display()));
+            texts.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(over(&Environment::clean()), "PATH=/bin LANG=C CNI_ARGS= CNI_COMMAND=ADD");
+        assert_eq!(over(&Environment::Inherit), "PATH=/bin LD_PRELOAD=/tmp/x.so LANG=C CNI_ARGS= CNI_COMMAND=ADD");
     }
 }

@@ -44,6 +44,39 @@ fn a_record_has_libcni_s_bytes() {
     assert_eq!(fs::read_to_string(node.record()).unwrap(), FULL);
 }
 
+/// What containerd 1.6 left for these two plugins, one of which gave this answer.
+#[test]
+fn a_record_has_containerd_s_bytes() {
+    let node = Node::new(&["fake"]);
+    node.answer(
+        "fake",
+        "ADD",
+        r#"{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","mac":"aa:bb:cc:dd:ee:ff","sandbox":"x&y"}],
+            "ips":[{"interface":0,"address":"10.0.0.2/24","gateway":"10.0.0.1"}],
+            "routes":[{"dst":"0.0.0.0/0"}],"dns":{"nameservers":["10.0.0.1"]}}"#,
+    );
+    let text = concat!(
+        r#"{"name": "n1", "cniVersion": "1.0.0", "plugins": [{"type": "fake", "z": 1.0, "a": "<"}, "#,
+        r#"{"type": "fake", "capabilities": {"portMappings": true}}]}"#,
+        "\n"
+    );
+    // That version did not record the namespace yet.
+    let bare = RuntimeConf { container_id: "default-cid1".parse().unwrap(), netns: String::new(), ..conf() };
+    node.runtime.add(&ConfList::from_slice(text.as_bytes()).unwrap(), &bare).unwrap();
+    assert_eq!(
+        fs::read_to_string(node.path("cache/results/n1-default-cid1-eth0")).unwrap(),
+        concat!(
+            r#"{"kind":"cniCacheV1","containerId":"default-cid1","config":"eyJuYW1lIjogIm4xIiwgImNuaVZlcnNpb24iOiAi"#,
+            r#"MS4wLjAiLCAicGx1Z2lucyI6IFt7InR5cGUiOiAiZmFrZSIsICJ6IjogMS4wLCAiYSI6ICI8In0sIHsidHlwZSI6ICJmYWtlIiwg"#,
+            r#"ImNhcGFiaWxpdGllcyI6IHsicG9ydE1hcHBpbmdzIjogdHJ1ZX19XX0K","ifName":"eth0","networkName":"n1","result":"#,
+            r#"{"cniVersion":"1.0.0","dns":{"nameservers":["10.0.0.1"]},"interfaces":[{"mac":"aa:bb:cc:dd:ee:ff","#,
+            r#""name":"eth0","sandbox":"x\u0026y"}],"ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1","#,
+            r#""interface":0}],"routes":[{"dst":"0.0.0.0/0"}]}}"#
+        )
+    );
+    assert_eq!(node.calls()[0].stdin, r#"{"a":"\u003c","cniVersion":"1.0.0","name":"n1","type":"fake","z":1}"#);
+}
+
 #[test]
 fn empty_members_are_left_out() {
     let node = Node::new(&["a"]);
@@ -107,12 +140,14 @@ fn a_reader_sees_the_old_record_or_the_new_one() {
 #[test]
 fn a_write_that_fails_leaves_no_trace() {
     let node = Node::new(&["a"]);
-    fs::create_dir_all(node.record().join("occupied")).unwrap();
+    fs::create_dir(node.path("cache")).unwrap();
+    // A folder in which nobody can create a file.
+    symlink("/proc/self", node.path("cache/results")).unwrap();
     let err = node.runtime.add(&list("1.1.0", &["a"]), &conf()).unwrap_err();
     let path = node.record();
     assert_eq!(
         err.msg,
-        format!("failed to set network \"n1\" cached result: write {}: is a directory", path.display())
+        format!("failed to set network \"n1\" cached result: write {}: no such file or directory", path.display())
     );
     assert_eq!(names(&node, "cache"), ["results"]);
 }

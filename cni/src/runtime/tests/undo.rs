@@ -1,10 +1,12 @@
 //! ADD that leaves nothing behind when it fails.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
 use super::{Node, conf, list, result, write};
+use crate::runtime::RuntimeConf;
 use crate::{Code, Error};
 
 #[test]
@@ -54,15 +56,30 @@ fn an_answer_that_makes_no_sense_is_undone() {
 #[test]
 fn an_add_that_can_not_be_recorded_is_undone() {
     let node = Node::new(&["a"]);
-    write(&node.path("cache"), "not a directory");
+    fs::create_dir(node.path("cache")).unwrap();
+    // A folder in which nobody can create a file.
+    symlink("/proc/self", node.path("cache/results")).unwrap();
     let err = node.runtime.add_or_undo(&list("1.1.0", &["a"]), &conf()).unwrap_err();
     assert_eq!(err.code, Code::IO_FAILURE);
-    let results = node.path("cache/results");
-    assert_eq!(
-        err.msg,
-        format!("failed to set network \"n1\" cached result: mkdir {}: not a directory", results.display())
-    );
+    assert!(err.msg.starts_with("failed to set network \"n1\" cached result: write "), "{err}");
     assert_eq!(node.order(), ["ADD a", "DEL a"]);
+}
+
+#[test]
+fn nothing_is_started_when_it_is_plain_that_no_record_can_be_written() {
+    let node = Node::new(&["a"]);
+    let long = RuntimeConf { container_id: "c".repeat(260).parse().unwrap(), ..conf() };
+    let err = node.runtime.add_or_undo(&list("1.1.0", &["a"]), &long).unwrap_err();
+    assert!(err.msg.starts_with("failed to set network \"n1\" cached result: open "), "{err}");
+    assert!(err.msg.ends_with("-eth0: file name too long"), "{err}");
+
+    fs::remove_dir_all(node.path("cache")).unwrap();
+    write(&node.path("cache"), "not a directory");
+    let err = node.runtime.add_or_undo(&list("1.1.0", &["a"]), &conf()).unwrap_err();
+    let results = node.path("cache/results").display().to_string();
+    let msg = format!("failed to set network \"n1\" cached result: mkdir {results}: not a directory");
+    assert_eq!(err, Error::new(Code::IO_FAILURE, msg));
+    assert!(node.order().is_empty());
 }
 
 #[test]
@@ -101,7 +118,7 @@ fn a_second_add_does_not_tear_down_the_first() {
 fn a_file_that_is_another_s_is_not_taken_over() {
     let node = Node::new(&["a"]);
     // Container `b-cid1` on network `a` and container `cid1` on network `a-b` share a file name.
-    let other = crate::runtime::RuntimeConf { container_id: "b-cid1".parse().unwrap(), ..conf() };
+    let other = RuntimeConf { container_id: "b-cid1".parse().unwrap(), ..conf() };
     let of = |name: &str| super::parse(&json!({"name": name, "cniVersion": "1.1.0", "plugins": [{"type": "a"}]}));
     node.runtime.add(&of("a"), &other).unwrap();
     let path = node.path("cache/results/a-b-cid1-eth0");

@@ -1,23 +1,18 @@
 //! Against both iptables in private namespaces.
 
-use std::thread;
-
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
 
 /// Runs `work` in a network namespace of its own, with a `/run` of its own for the lock of legacy iptables.
-fn namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let guest = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("namespaces need root");
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-            mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
-            work()
-        });
-        guest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+fn namespace(work: impl FnOnce() + Send) {
+    nft::tests::namespace(|| {
+        unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace needs root");
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        work();
+    });
 }
 
 /// A chain as the plugins make it, with a jump to it.

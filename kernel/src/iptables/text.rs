@@ -27,6 +27,7 @@ pub struct Restore {
 enum Line {
     Chain(String),
     Append(Rule),
+    Insert(Rule),
     Delete(Rule),
     Flush(String),
     DeleteChain(String),
@@ -89,6 +90,11 @@ impl Restore {
     /// Appends a rule to its chain.
     pub fn append(&mut self, rule: Rule) {
         self.lines.push(Line::Append(rule));
+    }
+
+    /// Puts a rule at the beginning of its chain.
+    pub fn insert(&mut self, rule: Rule) {
+        self.lines.push(Line::Insert(rule));
     }
 
     /// Deletes the first rule that is the same.
@@ -177,6 +183,7 @@ impl fmt::Display for Line {
         match self {
             Self::Chain(name) => write!(f, ":{name} - [0:0]"),
             Self::Append(rule) => write!(f, "-A {rule}"),
+            Self::Insert(rule) => write!(f, "-I {rule}"),
             Self::Delete(rule) => write!(f, "-D {rule}"),
             Self::Flush(name) => write!(f, "-F {name}"),
             Self::DeleteChain(name) => write!(f, "-X {name}"),
@@ -248,9 +255,10 @@ COMMIT
         assert!(restore.is_empty());
         restore.chain("CNI-abc");
         restore.append(Rule::new("CNI-abc", ["-j", "ACCEPT"]));
+        restore.insert(Rule::new("CNI-abc", ["-j", "DROP"]));
         restore.delete(Rule::new("POSTROUTING", ["-j", "CNI-old"]));
         restore.delete_chain("CNI-old");
-        let expected = "*nat\n:CNI-abc - [0:0]\n-A CNI-abc -j ACCEPT\n-D POSTROUTING -j CNI-old\n-F CNI-old\n\
+        let expected = "*nat\n:CNI-abc - [0:0]\n-A CNI-abc -j ACCEPT\n-I CNI-abc -j DROP\n-D POSTROUTING -j CNI-old\n-F CNI-old\n\
                         -X CNI-old\nCOMMIT\n";
         assert_eq!(restore.to_string(), expected);
     }

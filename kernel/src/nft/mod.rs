@@ -49,4 +49,4 @@ pub use userdata::{COMMENT_MAX, cut};
 pub use value::{KeyType, Type, Value};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,7 +17,7 @@ use super::*;
 const TABLE: TableName = TableName::new(Family::Inet, "t");
 
 /// Runs `work` in a network namespace of its own.
-fn namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn namespace<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let guest = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");

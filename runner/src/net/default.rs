@@ -10,6 +10,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Context, Result};
+use crate::sys;
 
 /// The list as it is copied by users, too.
 pub const CONFLIST: &str = include_str!("../default.conflist");
@@ -18,7 +19,7 @@ pub const CONFLIST: &str = include_str!("../default.conflist");
 pub(super) fn for_host() -> Result<Vec<u8>> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let interface = default_interface(&read("/proc/net/route"), &read("/proc/net/ipv6_route"));
-    let mtu = interface.and_then(|name| read(&format!("/sys/class/net/{name}/mtu")).trim().parse().ok());
+    let mtu = interface.and_then(|name| sys::link::mtu(&name).ok());
     adapt(mtu, Path::new("/proc/net/if_inet6").exists())
 }
 

@@ -34,7 +34,7 @@ fn verdict(rows: &[Row]) {
     let missed: Vec<&Row> = rows.iter().filter(|row| row.is_met() == Some(false)).collect();
     let goals = rows.iter().filter(|row| row.goal.is_some()).count();
     println!("{} of {goals} goals met", goals - missed.len());
-    missed.iter().for_each(|row| println!("MISSED: {}: {:.2}", row.name, row.ratio().median));
+    missed.iter().for_each(|row| println!("MISSED: {}: {:.3}", row.name, row.ratio().median));
 }
 
 fn row_line(row: &Row) -> String {
@@ -48,7 +48,7 @@ fn row_line(row: &Row) -> String {
         &range(row, ours),
         &format!("{:.2}", go.median),
         &range(row, go),
-        &format!("{:.2}", row.ratio().median),
+        &format!("{:.3}", row.ratio().median),
         &goal,
         met,
     ])

@@ -1,1 +1,21 @@
-//! To be written.
+//! The IPAM plugins: host-local.
+//!
+//! An IPAM plugin answers a main plugin's question "which address?". It touches no interface and no namespace. Each is
+//! a module of this library and a binary of a few lines; [`run`] is how the binary that holds all plugins finds them.
+
+mod host_local;
+
+use std::process::ExitCode;
+
+use host_local::HostLocal;
+
+/// The names of the plugins in this crate.
+pub const NAMES: &[&str] = &["host-local"];
+
+/// Serves one call as the plugin of this name; `None` if there is no such plugin.
+pub fn run(name: &str) -> Option<ExitCode> {
+    match name {
+        "host-local" => Some(cni::plugin::main(&HostLocal)),
+        _ => None,
+    }
+}

@@ -33,6 +33,7 @@ use kernel::nft::{
 use kernel::plan::{Machine, Step};
 
 use crate::error::attempt;
+use crate::masquerade::nf_tables;
 use crate::ownership::Live;
 
 const TABLE: TableName = TableName::new(Family::Bridge, "xnet_spoofcheck");
@@ -99,7 +100,7 @@ fn layout() -> Layout {
 /// When something of it is there and can't be removed.
 pub fn remove(machine: &mut Machine, owner: &Owner, port: &str) -> Result<(), Error> {
     let failed = |error: nft::Error| attempt("failed to teardown spoof-check", error);
-    let Some(nft) = open(machine)? else { return Ok(()) };
+    let Some(nft) = nf_tables(machine).map_err(failed)? else { return Ok(()) };
     remove_own(nft, owner, port).map_err(failed)?;
     remove_foreign(nft, owner).map_err(failed)
 }
@@ -114,9 +115,9 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
         return Ok(());
     }
     let live = Live::of(name, valid);
-    let Some(nft) = open(machine)? else { return Ok(()) };
-    sweep(nft, &|tag| live.is_stale(tag))
-        .map_err(|error| attempt(format_args!("remove spoof checks of network {name}"), error))
+    let failed = |error: nft::Error| attempt(format_args!("remove spoof checks of network {name}"), error);
+    let Some(nft) = nf_tables(machine).map_err(failed)? else { return Ok(()) };
+    sweep(nft, &|tag| live.is_stale(tag)).map_err(failed)
 }
 
 /// By key first: the port's name, and the address that a container has unless it was told another. If that does not
@@ -165,15 +166,6 @@ fn remove_foreign(nft: &mut Nft, owner: &Owner) -> Result<(), nft::Error> {
     match nft.commit(&batch) {
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// nf_tables, or none on a kernel without, which can't hold anything of ours then.
-fn open(machine: &mut Machine) -> Result<Option<&mut Nft>, Error> {
-    match machine.nft() {
-        Ok(nft) => Ok(Some(nft)),
-        Err(nft::Error::NoSupport) => Ok(None),
-        Err(error) => Err(attempt("look for spoof checks", error)),
     }
 }
 

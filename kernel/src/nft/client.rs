@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use netlink_packet_core::{Emitable, NetlinkSerializable};
 use netlink_packet_netfilter::nftables::{ChainMessage, GenMessage, NfTablesMessage, SetAttribute, SetMessage};
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage};
+use nix::errno::Errno;
 
 use super::batch::{Batch, Change};
 use super::error::Error;
@@ -99,8 +100,7 @@ impl Nft {
     ///
     /// [`Error::NoSupport`], or what the socket answers.
     pub fn generation(&mut self) -> Result<u32, Error> {
-        let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
-        let frames = self.ask(Family::Inet, question, "ask for the generation of the ruleset")?;
+        let frames = self.ask(Family::Inet, generation(), "ask for the generation of the ruleset")?;
         let found = frames.iter().find_map(|frame| read::generation(frame.payload()));
         found.ok_or_else(|| malformed("ask for the generation of the ruleset"))
     }
@@ -262,7 +262,7 @@ impl Nft {
         action: impl fmt::Display,
     ) -> Result<Vec<Frame>, Error> {
         let answer = self.socket.request(request(family, question));
-        answer.map_err(|error| refused(error, &action))
+        answer.map_err(|error| self.refused(error, &action))
     }
 
     fn list(
@@ -272,8 +272,27 @@ impl Nft {
         action: impl fmt::Display,
     ) -> Result<Vec<Frame>, Error> {
         let answer = self.socket.dump(&request(family, question));
-        answer.map_err(|error| refused(error, &action))
+        answer.map_err(|error| self.refused(error, &action))
     }
+
+    /// A kernel with netfilter but without nf_tables calls every question an invalid argument (`nfnetlink_rcv_msg`).
+    fn refused(&mut self, error: netlink::Error, action: &dyn fmt::Display) -> Error {
+        match error {
+            netlink::Error::Refused(refusal) if refusal.errno == Errno::EINVAL && !self.answers() => Error::NoSupport,
+            netlink::Error::Refused(refusal) => Error::refused(action.to_string(), refusal, None, true),
+            netlink::Error::Io(error) => Error::socket(action.to_string(), error),
+            netlink::Error::Malformed(_) => malformed(&action.to_string()),
+        }
+    }
+
+    /// Whether the one question that has no arguments is answered.
+    fn answers(&mut self) -> bool {
+        self.socket.request(request(Family::Inet, generation())).is_ok()
+    }
+}
+
+fn generation() -> NfTablesMessage {
+    NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() })
 }
 
 impl Entry {
@@ -298,14 +317,6 @@ fn existence(answer: Result<Vec<Frame>, Error>) -> Result<bool, Error> {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-fn refused(error: netlink::Error, action: &dyn fmt::Display) -> Error {
-    match error {
-        netlink::Error::Refused(refusal) => Error::refused(action.to_string(), refusal, None, true),
-        netlink::Error::Io(error) => Error::socket(action.to_string(), error),
-        netlink::Error::Malformed(_) => malformed(&action.to_string()),
     }
 }
 

@@ -25,6 +25,8 @@ use kernel::netlink;
 use kernel::nft::Nft;
 use kernel::plan::{Deviation, Failure, Machine, Step};
 
+use super::nf_tables;
+
 const NAT: &str = "nat";
 const POSTROUTING: &str = "POSTROUTING";
 /// What all chain names of the Go suite begin with.
@@ -100,7 +102,7 @@ impl Rules {
     fn create(&self, machine: &mut Machine) -> Result<(), Error> {
         let chain = self.chain();
         for family in self.families() {
-            let found = iptables::find(Some(machine.nft()?), family, NAT, Wanted::Chain(&chain))?;
+            let found = iptables::find(nf_tables(machine)?, family, NAT, Wanted::Chain(&chain))?;
             match found.first() {
                 Some(found) => iptables::restore(&self.completion(found), found.variant)?,
                 None => iptables::restore(&self.creation(family), Variant::Default)?,
@@ -113,7 +115,7 @@ impl Rules {
     fn missing(&self, machine: &mut Machine) -> Result<Option<String>, Error> {
         let chain = self.chain();
         for family in self.families() {
-            let found = iptables::find(Some(machine.nft()?), family, NAT, Wanted::Chain(&chain))?;
+            let found = iptables::find(nf_tables(machine)?, family, NAT, Wanted::Chain(&chain))?;
             let mut wanted = self.accepting(family).into_iter().chain(self.masquerading(family));
             let is_missing = |rule: &Rule| !found.iter().any(|saved| saved.rules.contains(rule));
             if let Some(rule) = wanted.find(is_missing) {
@@ -143,8 +145,8 @@ impl Step for Rules {
 
     fn undo(&self, machine: &mut Machine) -> Result<(), Failure> {
         let known: Vec<IpAddr> = self.ips.iter().map(IpNetwork::ip).collect();
-        let nft = machine.nft().map_err(Error::from);
-        let removed = nft.and_then(|nft| remove(Some(nft), &self.owner, &known));
+        let nft = nf_tables(machine).map_err(Error::from);
+        let removed = nft.and_then(|nft| remove(nft, &self.owner, &known));
         removed.map_err(|error| Failure::other(self, error.to_string()))
     }
 }

@@ -82,7 +82,7 @@ pub fn plan(backend: Backend, owner: &Owner, ips: &[IpNetwork]) -> Plan {
 ///
 /// When something of it is there and can't be removed. All places were tried then.
 pub fn remove(machine: &mut Machine, owner: &Owner, known: &[IpAddr]) -> Result<(), Error> {
-    let mut nft = open(machine)?;
+    let mut nft = nf_tables(machine).map_err(|error| attempt("look for masquerading", error))?;
     let own = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::remove(nft, owner, known));
     let foreign = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::remove_foreign(nft, &|tag| owns(owner, tag)));
     let rules = iptables::remove(nft, owner, known);
@@ -101,7 +101,7 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     }
     let live = Live::of(name, valid);
     let is_stale = |tag: &str| live.is_stale(tag);
-    let mut nft = open(machine)?;
+    let mut nft = nf_tables(machine).map_err(|error| attempt("look for masquerading", error))?;
     let own = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::gc(nft, &is_stale));
     let foreign = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::remove_foreign(nft, &is_stale));
     let rules = iptables::gc(nft, name, valid);
@@ -119,11 +119,11 @@ pub fn status() -> Result<(), Error> {
 }
 
 /// nf_tables, or none on a kernel without, which can't hold anything of ours then.
-fn open(machine: &mut Machine) -> Result<Option<&mut Nft>, Error> {
-    match machine.nft() {
+pub(crate) fn nf_tables(machine: &mut Machine) -> Result<Option<&mut Nft>, nft::Error> {
+    match machine.nft().and_then(|nft| nft.supported().map(|()| nft)) {
         Ok(nft) => Ok(Some(nft)),
         Err(nft::Error::NoSupport) => Ok(None),
-        Err(error) => Err(attempt("look for masquerading", error)),
+        Err(error) => Err(error),
     }
 }
 

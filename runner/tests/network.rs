@@ -68,7 +68,7 @@ fn ip_netns_exec_works_with_the_default_directory() {
     // A second namespace of ip's own goes into the same directory; neither stacks a mount on it.
     assert_eq!(ip(&["netns", "add", "other"]).code, 0);
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    assert_eq!(mounts.lines().filter(|l| l.contains(" /run/netns ")).count(), 1, "{mounts}");
+    assert_eq!(mounts.lines().filter(|l| l.contains(" /netns /run/netns ")).count(), 1, "{mounts}");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(running.wait(), 143);
     assert_eq!(fs::read_dir("/run/netns").unwrap().flatten().map(|e| e.file_name()).collect::<Vec<_>>(), ["other"]);

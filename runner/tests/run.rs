@@ -7,6 +7,7 @@ mod sandbox;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use sandbox::{Ended, Sandbox, executable};
 
@@ -204,6 +205,17 @@ fn only_stdio_is_inherited() {
         assert_eq!((ended.code, ended.stdout.as_str()), (125, ""), "fd {fd}: {}", ended.stderr);
     }
     sandbox.assert_clean();
+}
+
+#[test]
+fn the_callers_umask_is_not_the_containers() {
+    let sandbox = Sandbox::new();
+    let xnet =
+        sandbox.run_command(&["--net=none"], &["sh", "-c", "umask; stat -c %a /etc/hosts /dev/pts /dev/null /home"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(xnet.get_program()).args(xnet.get_args());
+    command.envs(xnet.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    Ended::of(&mut command).expect(0, "0022\n644\n755\n666\n755");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod sandbox;
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -34,6 +35,18 @@ fn a_command_without_a_handler_dies_of_it_although_it_is_process_1() {
     let running = sandbox.start(&["--net=none", "--init"], "echo ready; exec sleep 1000");
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait(), 128 + 2);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_death_by_a_real_time_signal_is_a_status_too() {
+    let sandbox = Sandbox::new();
+    for options in [&["--net=none"][..], &["--net=none", "--init"]] {
+        let running = sandbox.start(options, "echo ready; exec sleep 1000");
+        let kill = Command::new("kill").args(["-40", &running.pid().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(running.wait(), 128 + 40);
+    }
     sandbox.assert_clean();
 }
 

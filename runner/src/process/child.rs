@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
@@ -51,6 +52,8 @@ impl Child<'_> {
         prctl::set_pdeathsig(Signal::SIGKILL).context(|| "tie the container's life to ours")?;
         // Until the command is executed this is a copy of xnet; nobody in the container may look into it.
         prctl::set_dumpable(false).context(|| "make the process private")?;
+        // The modes of what is made from here on are those that are written here, and the command begins with the usual mask.
+        umask(Mode::from_bits_truncate(0o022));
         let mut setup = Setup {
             staging: self.staging.clone(),
             groups: self.groups.clone(),

@@ -2,11 +2,9 @@
 
 use std::convert::Infallible;
 
-use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
@@ -15,7 +13,7 @@ use crate::sys;
 use crate::sys::clone::{Cloned, fork};
 
 use super::channel::ChildEnd;
-use super::{exec, signals, wait};
+use super::{exec, signals};
 
 /// Starts the command as a child and stays. Ends the process with the command's status.
 ///
@@ -54,11 +52,11 @@ fn attend(command: Pid) -> Result<u8> {
 /// Reaps every child that has ended, orphans included. Answers the command's status once it is among them.
 fn reap(command: Pid) -> Option<u8> {
     let mut code = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return code,
-            Ok(status) if status.pid() == Some(command) => code = wait::code(status).or(code),
-            Ok(_) | Err(_) => {}
+    // The end of the list, or no children at all.
+    while let Ok(Some((pid, status))) = sys::signal::reap(None) {
+        if pid == command {
+            code = Some(status);
         }
     }
+    code
 }

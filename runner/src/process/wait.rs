@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use crate::error::{Context, Error, Result};
@@ -12,15 +11,6 @@ use crate::sys;
 
 use super::channel::{ParentEnd, Report};
 use super::signals::{self, Delivered, Signals};
-
-/// The exit status that stands for `status`: the command's own, or 128 and the number of the signal it died of.
-pub(crate) fn code(status: WaitStatus) -> Option<u8> {
-    match status {
-        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).ok(),
-        WaitStatus::Signaled(_, signal, _) => u8::try_from(128 + signal as i32).ok(),
-        _ => None,
-    }
-}
 
 /// A container's first process, seen from its parent.
 #[derive(Debug)]
@@ -30,6 +20,9 @@ pub(crate) struct Running<'a> {
     pub(crate) channel: ParentEnd,
     pub(crate) signals: &'a Signals,
 }
+
+/// The status of a process that was ended by SIGKILL.
+const KILLED: u8 = 137;
 
 /// How far the child has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +65,7 @@ impl Running<'_> {
     /// had failed before, that is why `error` came about.
     pub(crate) fn kill(&self, error: Error) -> Error {
         let _ = sys::signal::send(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED);
+        let _ = sys::signal::reap(Some(self.pidfd.as_fd()));
         match self.channel.report() {
             Ok(Some(Report::Failed(reason))) => reason,
             _ => error,
@@ -107,30 +100,14 @@ impl Running<'_> {
     }
 
     fn reap(&self, stage: &Stage, died_of: Option<i32>) -> Result<u8> {
-        let status =
-            waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED).context(|| "wait for the container")?;
-        let killed = matches!(status, WaitStatus::Signaled(_, nix::sys::signal::Signal::SIGKILL, _));
-        if let (true, Some(number)) = (killed, died_of) {
+        let ended = sys::signal::reap(Some(self.pidfd.as_fd())).context(|| "wait for the container")?;
+        let Some((_, code)) = ended else { return Err(Error::new("the container's first process is not there")) };
+        if let (KILLED, Some(number)) = (code, died_of) {
             return Ok(u8::try_from(128 + number).unwrap_or(u8::MAX));
         }
         if *stage != Stage::Executed {
             return Err(Error::new("the container's first process ended before the command was executed"));
         }
-        code(status).ok_or_else(|| Error::new("the container ended in an unknown way"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use nix::sys::signal::Signal;
-
-    use super::*;
-
-    #[test]
-    fn exit_statuses() {
-        let pid = Pid::from_raw(1);
-        assert_eq!(code(WaitStatus::Exited(pid, 42)), Some(42));
-        assert_eq!(code(WaitStatus::Signaled(pid, Signal::SIGKILL, false)), Some(137));
-        assert_eq!(code(WaitStatus::StillAlive), None);
+        Ok(code)
     }
 }

@@ -37,3 +37,30 @@ pub(crate) fn kill_child(pid: Pid, number: i32) -> nix::Result<()> {
     // SAFETY: numbers only.
     Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
 }
+
+/// Reaps one child that has ended: the one behind `pidfd`, waiting for its end, or any that has ended already. Answers its
+/// number and the status that stands for its end: its own, or 128 and the number of the signal that it died of.
+///
+/// Not by a wrapper, because those know no real-time signals and take a death by one for a failure of the call.
+pub(crate) fn reap(pidfd: Option<BorrowedFd<'_>>) -> nix::Result<Option<(Pid, u8)>> {
+    let (kind, id, flags) = match pidfd {
+        Some(fd) => (libc::P_PIDFD, fd.as_raw_fd().cast_unsigned(), libc::WEXITED),
+        None => (libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG),
+    };
+    // SAFETY: all-zero is a valid siginfo.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: `info` is valid and outlives the call.
+        match Errno::result(unsafe { libc::waitid(kind, id, &raw mut info, flags) }) {
+            Err(Errno::EINTR) => {}
+            answer => break answer.map(drop)?,
+        }
+    }
+    // SAFETY: waitid has filled the members of a SIGCHLD, or left the zeroes.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let code = if info.si_code == libc::CLD_EXITED { status & 0xff } else { 128 + status };
+    Ok(Some((Pid::from_raw(pid), u8::try_from(code).unwrap_or(u8::MAX))))
+}

@@ -123,16 +123,11 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
 /// By key first: the port's name, and the address that a container has unless it was told another. If that does not
 /// find both elements, both sets are searched for the owner's tag.
 fn remove_own(nft: &mut Nft, owner: &Owner, port: &str) -> Result<(), nft::Error> {
-    let tag = owner.tag();
     let likely = guard(port, owner.mac("container").into(), owner);
-    let mut found = 0;
-    for element in &likely.elements {
-        let entry = nft.element(&element.set, &element.key)?;
-        found += usize::from(entry.is_some_and(|entry| entry.comment.as_deref() == Some(tag.as_str())));
+    if likely.remove(nft)? == likely.elements.len() {
+        return Ok(());
     }
-    if found == likely.elements.len() {
-        return likely.remove(nft);
-    }
+    let tag = owner.tag();
     sweep(nft, &|comment| comment == tag)
 }
 

@@ -168,23 +168,20 @@ impl Elements {
         self.layout.check(nft)
     }
 
-    /// Deletes those of the elements that still have their owner's tag. Missing ones are fine.
+    /// Deletes those of the elements that still have their owner's tag, and says how many. Missing ones are fine.
     ///
     /// # Errors
     ///
     /// Any refusal but that something is missing.
-    pub fn remove(&self, nft: &mut Nft) -> Result<(), Error> {
-        let mut rest: &[Element] = &self.elements;
-        while let Some(first) = rest.first() {
-            let same = rest.iter().take_while(|element| element.comment == first.comment).count();
-            let (group, others) = rest.split_at(same);
+    pub fn remove(&self, nft: &mut Nft) -> Result<usize, Error> {
+        let mut removed = 0;
+        for group in self.elements.chunk_by(|one, next| one.comment == next.comment) {
+            let tag = group.first().and_then(|element| element.comment.as_deref()).unwrap_or_default();
             let targets: Vec<(&ObjectName, &Value)> =
                 group.iter().map(|element| (&element.set, &element.key)).collect();
-            let tag = userdata::cut(first.comment.as_deref().unwrap_or_default());
-            nft.remove_keys(&targets, &|comment| comment == tag)?;
-            rest = others;
+            removed += nft.remove_keys(&targets, &|comment| comment == userdata::cut(tag))?;
         }
-        Ok(())
+        Ok(removed)
     }
 }
 

@@ -175,12 +175,9 @@ fn postrouting() -> Part {
     Part { object: PartObject::Chain(chain), rules: v4.into_iter().chain(v6).collect() }
 }
 
-/// Removes the attachment's elements: by key where its addresses are known, else by tag.
+/// Removes the attachment's elements: by key where its addresses are known and lead to any, else by tag.
 pub(super) fn remove(nft: &mut Nft, owner: &Owner, known: &[IpAddr]) -> Result<(), Error> {
     let sets = nft.sets(&TABLE)?;
-    if known.is_empty() {
-        return sets.iter().try_for_each(|set| nft.remove_owned(set, &|tag| super::owns(owner, tag)).map(drop));
-    }
     let subnets: Vec<Subnet> = sets.iter().filter_map(|set| Subnet::parse(&set.name)).collect();
     let tag = owner.tag();
     let mut mine = elements(owner, &[]);
@@ -188,7 +185,10 @@ pub(super) fn remove(nft: &mut Nft, owner: &Owner, known: &[IpAddr]) -> Result<(
         let holders = subnets.iter().filter(|subnet| subnet.may_hold(*address));
         mine.elements.extend(holders.map(|subnet| subnet.element(*address, &tag)));
     }
-    mine.remove(nft)
+    if mine.remove(nft)? > 0 {
+        return Ok(());
+    }
+    sets.iter().try_for_each(|set| nft.remove_owned(set, &|tag| super::owns(owner, tag)).map(drop))
 }
 
 /// Removes all elements with a stale tag, and then subnets without elements.

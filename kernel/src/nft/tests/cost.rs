@@ -40,7 +40,12 @@ fn flat() {
             let mine = owned("me", &["10.0.0.1"]);
             let rounds = 0..ROUNDS;
             rounds
-                .map(|_| (timed(|kernel| mine.apply(kernel).unwrap()), timed(|kernel| mine.remove(kernel).unwrap())))
+                .map(|_| {
+                    (
+                        timed(|kernel| mine.apply(kernel).unwrap()),
+                        timed(|kernel| assert_eq!(mine.remove(kernel).unwrap(), 1)),
+                    )
+                })
                 .unzip()
         });
         let report = |name: &str, times: Vec<(Duration, Duration)>| {

@@ -67,7 +67,8 @@ fn deletion_with_and_without_addresses_takes_only_ones_own() {
     namespace(|| {
         let (one, other) = (owner("n1", "cid1", "eth0"), owner("n1", "cid1", "eth1"));
         let mine = ["10.77.0.2/24", "10.99.0.2/32", "fd00::2/64"];
-        for known in [&["10.77.0.2", "10.99.0.2", "fd00::2"][..], &[]] {
+        // The right addresses; none; some that it never had.
+        for known in [&["10.77.0.2", "10.99.0.2", "fd00::2"][..], &[], &["10.77.0.3", "192.0.2.1"]] {
             add(Backend::Nftables, &one, &mine);
             add(Backend::Nftables, &other, &["10.77.0.3/24"]);
             assert_eq!(check(Backend::Nftables, &one, &mine), None);

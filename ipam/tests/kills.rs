@@ -7,8 +7,9 @@
 
 mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
+use std::thread;
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
@@ -124,4 +125,50 @@ fn a_killed_del_leaves_a_whole_lease_or_none() {
         }
         assert!(matches!(node.call(OURS, &Call::new("ADD", "f")), Answer::Failed(999, _)));
     });
+}
+
+/// Here the scheduler chooses the instant, and the others are at work.
+#[test]
+fn kills_in_a_crowd_leave_whole_leases_and_no_address_twice() {
+    const WORKERS: usize = 4;
+    let node = Node::new(&json!([[{"subnet": "10.1.0.0/24"}]]));
+    let given: Vec<Vec<String>> = thread::scope(|scope| {
+        let work = |worker: usize| {
+            let node = &node;
+            move || {
+                let mut given = Vec::new();
+                for round in 0..25 {
+                    let mut victim = node.start(OURS, &Call::new("ADD", format!("victim-{worker}-{round}")));
+                    node.feed(&mut victim);
+                    (0..round * 40).for_each(|_| thread::yield_now());
+                    kill(&mut victim);
+                    let id = format!("kept-{worker}-{round}");
+                    let Answer::Done(ips) = node.call(OURS, &Call::new("ADD", id)) else { panic!("no address") };
+                    given.extend(ips);
+                    let gone = Call::new("DEL", format!("kept-{worker}-{}", round / 2));
+                    if round % 2 == 0 && round > 0 {
+                        assert_eq!(node.call(GO, &gone), Answer::Done(vec![]));
+                    }
+                }
+                given
+            }
+        };
+        let workers: Vec<_> = (0..WORKERS).map(|worker| scope.spawn(work(worker))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert_eq!(given.concat().len(), WORKERS * 25);
+    let leases = node.leases();
+    let whole = |content: &String| {
+        let (id, ifname) = content.split_once("\r\n").unwrap_or_default();
+        (id.starts_with("victim-") || id.starts_with("kept-")) && ifname == "eth0"
+    };
+    assert!(leases.values().all(whole), "{leases:?}");
+    let owners: BTreeSet<&String> = leases.values().collect();
+    assert_eq!(owners.len(), leases.len(), "somebody has two addresses: {leases:?}");
+    for owner in owners {
+        let id = owner.split_once("\r\n").unwrap().0;
+        assert_eq!(node.call(OURS, &Call::new("CHECK", id)), Answer::Done(vec![]));
+        assert_eq!(node.call(OURS, &Call::new("DEL", id)), Answer::Done(vec![]));
+    }
+    assert!(node.leases().is_empty());
 }

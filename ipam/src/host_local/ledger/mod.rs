@@ -128,10 +128,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Who holds an address, as its file says.
+    /// Who holds an address, as the beginning of its file says.
     pub(crate) fn holder(&self, addr: Addr) -> Option<String> {
         match self.store.lease(addr)? {
-            Content::Text(text) => Some(text.replace("\r\n", ", interface ")),
+            Content::Text(text) => Some(text.replace("\r\n", ", interface ").chars().take(200).collect()),
             _ => None,
         }
     }

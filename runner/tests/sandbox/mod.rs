@@ -136,6 +136,16 @@ impl Sandbox {
     }
 }
 
+impl Drop for Sandbox {
+    /// What a killed or failed run has left goes, too: groups are the host's.
+    fn drop(&mut self) {
+        if self.path("state").exists() {
+            self.await_release();
+            self.command(&["gc", "--force"]).stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
+        }
+    }
+}
+
 /// The directories of this name right below the mount points of all hierarchies.
 pub fn groups(name: &str) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("the mount table");

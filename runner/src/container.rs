@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+use nix::unistd::geteuid;
 
 use crate::cgroup::{self, Group, Hierarchy};
 use crate::error::{Context, Error, Result};
@@ -27,6 +28,9 @@ use crate::{fault, sys};
 /// Runs `spec` to its end and removes everything. Answers the command's exit status; an error means that the command
 /// did not run. `warn` gets what went wrong without changing the status.
 pub fn run(spec: &Spec, network: Option<&Network>, dirs: &Dirs, warn: &mut dyn FnMut(&Error)) -> Result<u8> {
+    if !geteuid().is_root() {
+        return Err(Error::new("a container can only be made by root; running without it is not supported yet"));
+    }
     let store = Store::open(&dirs.state)?;
     // What the dead have left goes first: it may hold the name, or the address, that is wanted now.
     undo::abandoned(&store, false)?.1.iter().for_each(&mut *warn);

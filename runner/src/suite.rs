@@ -15,12 +15,9 @@ use std::process::ExitCode;
 use crate::error::{Context, Result};
 use crate::state::Store;
 
-/// The address plugins of the `ipam` crate.
-const IPAM: [&str; 1] = ["host-local"];
-
 /// The names of all plugins.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    plugins::NAMES.iter().chain(&IPAM).copied()
+    plugins::NAMES.iter().chain(ipam::NAMES).copied()
 }
 
 /// Acts as the plugin that `argv0` names, if it names one.

@@ -7,6 +7,7 @@ mod sandbox;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
 use sandbox::{Ended, Sandbox, executable};
@@ -59,6 +60,19 @@ fn usage_errors_are_125_and_touch_nothing() {
     }
     assert_eq!(Ended::of(&mut sandbox.command(&["run"])).code, 125);
     assert!(!sandbox.path("state").exists(), "a refused command line has made the state directory");
+}
+
+#[test]
+fn others_than_root_are_told_so() {
+    let sandbox = Sandbox::new();
+    // The test's own directories are root's alone.
+    let xnet = Path::new("/tmp").join(sandbox.path("x").file_name().unwrap()).with_extension(sandbox.cgroup());
+    fs::copy(env!("CARGO_BIN_EXE_xnet"), &xnet).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&xnet);
+    let ended = Ended::of(command.args(["run", "--net=none", "--", "true"]));
+    fs::remove_file(xnet).unwrap();
+    ended.expect_refusal(125, "can only be made by root");
 }
 
 #[test]
@@ -126,7 +140,7 @@ fn shown_at_the_top() -> String {
 fn the_root_can_be_written_and_the_host_stays_as_it_is() {
     let sandbox = Sandbox::new();
     sandbox.sh("echo x > /usr/bin/xnet-probe && rm /bin/ls && mkdir /new && cat /usr/bin/xnet-probe").expect(0, "x");
-    assert!(!std::path::Path::new("/usr/bin/xnet-probe").exists() && std::path::Path::new("/bin/ls").exists());
+    assert!(!Path::new("/usr/bin/xnet-probe").exists() && Path::new("/bin/ls").exists());
     let root = sandbox.rootfs();
     let before: Vec<_> = fs::read_dir(&root).unwrap().flatten().map(|e| e.file_name()).collect();
     sandbox.run(&["--net=none", "--rootfs", root.to_str().unwrap()], &["touch", "/x"]).expect(0, "");
@@ -166,7 +180,7 @@ fn what_would_change_the_host_is_masked_or_read_only() {
     let sandbox = Sandbox::new();
     for path in ["/proc/sys/kernel/hostname", "/proc/irq/default_smp_affinity", "/sys/kernel/mm/ksm/run"] {
         let ended = sandbox.sh(&format!("test -e {path} || exit 0; echo 1 2>/dev/null > {path}"));
-        assert!(ended.code != 0 || !std::path::Path::new(path).exists(), "{path} could be written");
+        assert!(ended.code != 0 || !Path::new(path).exists(), "{path} could be written");
     }
     sandbox.sh("cat /proc/keys /proc/timer_list /proc/interrupts; ls -A /sys/firmware").expect(0, "");
     sandbox.sh("mount -t tmpfs x /mnt 2>/dev/null; umount /proc/keys 2>/dev/null; cat /proc/keys").expect(0, "");
@@ -227,6 +241,19 @@ fn the_working_directory_is_made_and_entered() {
 }
 
 #[test]
+fn a_privileged_container_can_run_another() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.rootfs();
+    fs::copy(env!("CARGO_BIN_EXE_xnet"), root.join("bin/xnet")).unwrap();
+    let options = ["--net=none", "--privileged", "--rootfs", root.to_str().unwrap()];
+    let inner = ["xnet", "run", "--net=none", "--privileged", "--rootfs=/", "--"];
+    sandbox.run(&options, &[&inner[..], &["sh", "-c", "echo $$"]].concat()).expect(0, "1");
+    // One more needs three overlays on top of each other.
+    sandbox.run(&options, &[&inner[..], &inner, &["true"]].concat()).expect_refusal(125, "no more than two overlays");
+    sandbox.assert_clean();
+}
+
+#[test]
 fn root_inside_cannot_chroot_its_way_out() {
     let sandbox = Sandbox::new();
     let root = sandbox.rootfs();
@@ -242,5 +269,5 @@ fn sysv_and_posix_ipc_are_private() {
     sandbox
         .sh("ipcmk -Q >/dev/null && ipcs -q | grep -c '^0x'; echo x > /dev/shm/f; df -k /dev/shm | awk 'END{print $2}'")
         .expect(0, "1\n65536");
-    assert!(!std::path::Path::new("/dev/shm/f").exists());
+    assert!(!Path::new("/dev/shm/f").exists());
 }

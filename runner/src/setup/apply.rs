@@ -146,8 +146,16 @@ impl Setup<'_> {
         // Until a device controller says which devices may be opened, those of the root file system may not.
         let flags = if self.privileged { MsFlags::empty() } else { MsFlags::MS_NODEV };
         let target = self.staging.join("root");
-        nix::mount::mount(Some("overlay"), &target, Some("overlay"), flags, Some(options.as_str()))
-            .context(|| "mount")?;
+        nix::mount::mount(Some("overlay"), &target, Some("overlay"), flags, Some(options.as_str())).map_err(
+            |errno| {
+                let hint = match errno {
+                    Errno::EINVAL => " (the kernel stacks no more than two overlays; is the lower layer one already?)",
+                    Errno::ENODEV => " (this kernel has no overlay file system)",
+                    _ => "",
+                };
+                Error::new(format!("{}{hint}", errno.desc()))
+            },
+        )?;
         self.root = Some(Root::open(&target).context(|| "open the new root")?);
         Ok(())
     }

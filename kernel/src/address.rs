@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::AddressMessageBuilder;
 
-use crate::link::{family, parse, request};
+use crate::link::family;
+use crate::netlink::rtnl::{self, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR, request};
 use crate::netlink::{Error, Frame, Request};
 
 /// An address as the kernel describes it.
@@ -26,10 +26,7 @@ pub struct Address {
 
 impl Address {
     fn parse(frame: &Frame) -> Result<Option<Self>, Error> {
-        let message = match parse(frame)? {
-            RouteNetlinkMessage::NewAddress(message) => message,
-            other => return Err(Error::Malformed(format!("expected an address, got {other:?}"))),
-        };
+        let message: AddressMessage = rtnl::parse(frame, RTM_NEWADDR)?;
         let mut flags = AddressFlags::empty();
         let (mut address, mut local) = (None, None);
         for attribute in &message.attributes {
@@ -84,13 +81,13 @@ pub fn add(link: u32, address: IpNetwork, nodad: bool) -> Request {
     if nodad && address.is_ipv6() {
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }
-    request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    request(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// `ip address del ADDRESS dev INDEX`.
 #[must_use]
 pub fn del(link: u32, address: IpNetwork) -> Request {
-    request(RouteNetlinkMessage::DelAddress(message(link, address)), 0)
+    request(RTM_DELADDR, &message(link, address), 0)
 }
 
 /// `ip -4|-6 address show dev INDEX`, filtered by the kernel; to be dumped.
@@ -99,7 +96,7 @@ pub fn list(link: u32, is_ipv6: bool) -> Request {
     let mut message = AddressMessage::default();
     message.header.family = family(is_ipv6);
     message.header.index = link;
-    request(RouteNetlinkMessage::GetAddress(message), 0)
+    request(RTM_GETADDR, &message, 0)
 }
 
 fn message(link: u32, address: IpNetwork) -> AddressMessage {

@@ -1,16 +1,16 @@
 //! Links: what they are (`ip -d link`), and the requests that make, change, find and remove them.
 
+mod parse;
+
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::link::{
-    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkInfo, LinkMessage, State,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use crate::mac::Mac;
+use crate::netlink::rtnl::{RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, request};
 use crate::netlink::{Error, Frame, Request};
 
 /// A link as the kernel describes it.
@@ -56,81 +56,19 @@ pub struct Port {
 }
 
 impl Link {
-    fn parse(frame: &Frame) -> Result<Self, Error> {
-        match parse(frame)? {
-            RouteNetlinkMessage::NewLink(message) => Ok(Self::from(message)),
-            other => Err(Error::Malformed(format!("expected a link, got {other:?}"))),
-        }
-    }
-
     /// The links that answer a request.
     ///
     /// # Errors
     ///
     /// When an answer is not a link.
     pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
-        frames.iter().map(Self::parse).collect()
+        frames.iter().map(parse::link).collect()
     }
 
     /// Whether it is of `kind`, in `ip -d link`'s word.
     #[must_use]
     pub fn is(&self, kind: &str) -> bool {
         self.kind.as_deref() == Some(kind)
-    }
-
-    fn take(&mut self, attribute: LinkAttribute) {
-        match attribute {
-            LinkAttribute::IfName(name) => self.name = name,
-            LinkAttribute::Address(bytes) => self.mac = Mac::try_from(&bytes[..]).ok(),
-            LinkAttribute::Mtu(mtu) => self.mtu = mtu,
-            LinkAttribute::Controller(index) => self.master = Some(index),
-            LinkAttribute::Link(index) => self.peer = Some(index),
-            LinkAttribute::IfAlias(alias) => self.alias = Some(alias),
-            LinkAttribute::OperState(state) => self.running = state == State::Up,
-            LinkAttribute::LinkInfo(infos) => infos.into_iter().for_each(|info| self.take_info(info)),
-            _ => {}
-        }
-    }
-
-    fn take_info(&mut self, info: LinkInfo) {
-        match info {
-            LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
-            LinkInfo::Data(InfoData::Bridge(options)) => {
-                for option in options {
-                    match option {
-                        InfoBridge::VlanFiltering(on) => self.vlan_filtering = Some(on),
-                        InfoBridge::VlanDefaultPvid(vid) => self.default_pvid = Some(vid),
-                        _ => {}
-                    }
-                }
-            }
-            LinkInfo::PortData(InfoPortData::BridgePort(options)) => {
-                let mut port = Port::default();
-                for option in options {
-                    match option {
-                        InfoBridgePort::HairpinMode(on) => port.hairpin = on,
-                        InfoBridgePort::Isolated(on) => port.isolated = on,
-                        _ => {}
-                    }
-                }
-                self.port = Some(port);
-            }
-            _ => {}
-        }
-    }
-}
-
-impl From<LinkMessage> for Link {
-    fn from(message: LinkMessage) -> Self {
-        let flags = message.header.flags;
-        let mut link = Self {
-            index: message.header.index,
-            up: flags.contains(LinkFlags::Up),
-            promiscuous: flags.contains(LinkFlags::Promisc),
-            ..Self::default()
-        };
-        message.attributes.into_iter().for_each(|attribute| link.take(attribute));
-        link
     }
 }
 
@@ -158,7 +96,7 @@ impl NewBridge {
         if self.vlan_filtering {
             bridge = bridge.vlan_filtering(true);
         }
-        request(RouteNetlinkMessage::NewLink(bridge.build()), NLM_F_CREATE | NLM_F_EXCL)
+        request(RTM_NEWLINK, &bridge.build(), NLM_F_CREATE | NLM_F_EXCL)
     }
 }
 
@@ -198,7 +136,7 @@ pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: Bor
         pair = pair.controller(index);
     }
     let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
-    request(RouteNetlinkMessage::NewLink(pair.build()), NLM_F_CREATE | NLM_F_EXCL)
+    request(RTM_NEWLINK, &pair.build(), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// `ip link show NAME`.
@@ -206,7 +144,7 @@ pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: Bor
 pub fn get(name: &str) -> Request {
     let mut message = LinkUnspec::new_with_name(name).build();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    request(RouteNetlinkMessage::GetLink(message), 0)
+    request(RTM_GETLINK, &message, 0)
 }
 
 /// `ip link show` of the link with an index.
@@ -214,7 +152,7 @@ pub fn get(name: &str) -> Request {
 pub fn get_index(index: u32) -> Request {
     let mut message = LinkUnspec::new_with_index(index).build();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    request(RouteNetlinkMessage::GetLink(message), 0)
+    request(RTM_GETLINK, &message, 0)
 }
 
 /// `ip link show type KIND`, filtered by the kernel; to be dumped.
@@ -223,7 +161,7 @@ pub fn list(kind: InfoKind) -> Request {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    request(RouteNetlinkMessage::GetLink(message), 0)
+    request(RTM_GETLINK, &message, 0)
 }
 
 /// `ip link set NAME up` or `down`.
@@ -231,26 +169,26 @@ pub fn list(kind: InfoKind) -> Request {
 pub fn set_up(name: &str, up: bool) -> Request {
     let link = LinkUnspec::new_with_name(name);
     let link = if up { link.up() } else { link.down() };
-    request(RouteNetlinkMessage::SetLink(link.build()), 0)
+    request(RTM_SETLINK, &link.build(), 0)
 }
 
 /// `ip link set NAME promisc on`.
 #[must_use]
 pub fn set_promiscuous(name: &str) -> Request {
-    request(RouteNetlinkMessage::SetLink(LinkUnspec::new_with_name(name).promiscuous(true).build()), 0)
+    request(RTM_SETLINK, &LinkUnspec::new_with_name(name).promiscuous(true).build(), 0)
 }
 
 /// `ip link set NAME alias TEXT`.
 #[must_use]
 pub fn set_alias(name: &str, alias: &str) -> Request {
-    request(RouteNetlinkMessage::SetLink(LinkUnspec::new_with_name(name).alias(alias).build()), 0)
+    request(RTM_SETLINK, &LinkUnspec::new_with_name(name).alias(alias).build(), 0)
 }
 
 /// `ip link set NAME type bridge vlan_filtering 1`.
 #[must_use]
 pub fn set_vlan_filtering(name: &str) -> Request {
     let bridge = LinkMessageBuilder::<LinkBridge>::new(name).vlan_filtering(true).build();
-    request(RouteNetlinkMessage::NewLink(bridge), 0)
+    request(RTM_NEWLINK, &bridge, 0)
 }
 
 /// `ip link set NAME type bridge_slave hairpin on isolated on`; a flag that is off is left as it is.
@@ -263,34 +201,19 @@ pub fn set_port(name: &str, port: Port) -> Request {
     if port.isolated {
         link = link.isolated(true);
     }
-    request(RouteNetlinkMessage::NewLink(link.build()), 0)
+    request(RTM_NEWLINK, &link.build(), 0)
 }
 
 /// `ip link set NAME address MAC`.
 #[must_use]
 pub fn set_mac(name: &str, mac: Mac) -> Request {
-    request(RouteNetlinkMessage::SetLink(LinkUnspec::new_with_name(name).address(mac.bytes().to_vec()).build()), 0)
+    request(RTM_SETLINK, &LinkUnspec::new_with_name(name).address(mac.bytes().to_vec()).build(), 0)
 }
 
 /// `ip link del NAME`.
 #[must_use]
 pub fn del(name: &str) -> Request {
-    request(RouteNetlinkMessage::DelLink(LinkUnspec::new_with_name(name).build()), 0)
-}
-
-/// A route message as a request.
-pub(crate) fn request(message: RouteNetlinkMessage, flags: u16) -> Request {
-    use netlink_packet_core::NetlinkSerializable;
-    let mut payload = vec![0; message.buffer_len()];
-    message.serialize(&mut payload);
-    Request { kind: message.message_type(), flags, payload }
-}
-
-/// A message of rtnetlink from the kernel.
-pub(crate) fn parse(frame: &Frame) -> Result<RouteNetlinkMessage, Error> {
-    use netlink_packet_core::ParseableParametrized;
-    RouteNetlinkMessage::parse_with_param(frame.payload(), frame.message_type())
-        .map_err(|error| Error::Malformed(error.to_string()))
+    request(RTM_DELLINK, &LinkUnspec::new_with_name(name).build(), 0)
 }
 
 /// The address family of IPv4 or IPv6.

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 
-use crate::link::{family, request};
+use crate::link::family;
 use crate::mac::Mac;
 use crate::netlink::Request;
+use crate::netlink::rtnl::{RTM_DELNEIGH, RTM_NEWNEIGH, request};
 
 /// `ip neighbour replace IP lladdr MAC dev INDEX nud permanent`.
 #[must_use]
@@ -16,13 +16,13 @@ pub fn replace(link: u32, ip: IpAddr, mac: Mac) -> Request {
     let mut message = message(link, ip);
     message.header.state = NeighbourState::Permanent;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.bytes().to_vec()));
-    request(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+    request(RTM_NEWNEIGH, &message, NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// `ip neighbour del IP dev INDEX`.
 #[must_use]
 pub fn del(link: u32, ip: IpAddr) -> Request {
-    request(RouteNetlinkMessage::DelNeighbour(message(link, ip)), 0)
+    request(RTM_DELNEIGH, &message(link, ip), 0)
 }
 
 fn message(link: u32, ip: IpAddr) -> NeighbourMessage {

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NLM_F_CREATE;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
 };
 use rtnetlink::RouteMessageBuilder;
 
-use crate::link::{family, parse, request};
+use crate::link::family;
+use crate::netlink::rtnl::{self, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, request};
 use crate::netlink::{Error, Frame, Request};
 
 /// A route: where to, through what.
@@ -60,13 +60,13 @@ impl Route {
     /// entry before the first, an IPv6 one joins it as a multipath route.
     #[must_use]
     pub fn add(&self, oif: u32) -> Request {
-        request(RouteNetlinkMessage::NewRoute(self.message(oif)), NLM_F_CREATE)
+        request(RTM_NEWROUTE, &self.message(oif), NLM_F_CREATE)
     }
 
     /// `ip route del`, through the link with index `oif`.
     #[must_use]
     pub fn del(&self, oif: u32) -> Request {
-        request(RouteNetlinkMessage::DelRoute(self.message(oif)), 0)
+        request(RTM_DELROUTE, &self.message(oif), 0)
     }
 
     fn message(&self, oif: u32) -> RouteMessage {
@@ -105,10 +105,7 @@ impl Route {
     pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
         let mut routes = Vec::new();
         for frame in frames {
-            match parse(frame)? {
-                RouteNetlinkMessage::NewRoute(message) => routes.extend(Self::from_message(&message)),
-                other => return Err(Error::Malformed(format!("expected a route, got {other:?}"))),
-            }
+            routes.extend(Self::from_message(&rtnl::parse(frame, RTM_NEWROUTE)?));
         }
         Ok(routes)
     }
@@ -189,7 +186,7 @@ pub fn list(is_ipv6: bool, table: u32) -> Request {
     let mut message = RouteMessage::default();
     message.header.address_family = family(is_ipv6);
     message.attributes.push(RouteAttribute::Table(table));
-    request(RouteNetlinkMessage::GetRoute(message), 0)
+    request(RTM_GETROUTE, &message, 0)
 }
 
 fn route_address(ip: IpAddr) -> RouteAddress {

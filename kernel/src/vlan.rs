@@ -2,12 +2,11 @@
 
 use std::fmt;
 
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{BridgeVlanInfoFlags, LinkMessage};
 use rtnetlink::LinkBridgeVlan;
 
-use crate::link::request;
 use crate::netlink::Request;
+use crate::netlink::rtnl::{RTM_DELLINK, RTM_SETLINK, request};
 
 /// A VLAN on a bridge port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +57,14 @@ impl fmt::Display for Vlan {
 /// `bridge vlan add vid VID dev PORT master` for all `vlans`, in one message.
 #[must_use]
 pub fn add(port: u32, vlans: &[Vlan]) -> Request {
-    request(RouteNetlinkMessage::SetLink(message(port, vlans)), 0)
+    request(RTM_SETLINK, &message(port, vlans), 0)
 }
 
 /// `bridge vlan del vid VID dev PORT master` for all `vids`, in one message.
 #[must_use]
 pub fn del(port: u32, vids: &[u16]) -> Request {
     let vlans: Vec<Vlan> = vids.iter().copied().map(Vlan::tagged).collect();
-    request(RouteNetlinkMessage::DelLink(message(port, &vlans)), 0)
+    request(RTM_DELLINK, &message(port, &vlans), 0)
 }
 
 fn message(port: u32, vlans: &[Vlan]) -> LinkMessage {

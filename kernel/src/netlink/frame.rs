@@ -4,6 +4,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 
+use super::attribute::Attributes;
 use super::{Error, Request};
 use crate::errno::sentence;
 
@@ -123,17 +124,9 @@ impl Frame {
             (false, 0) => u32_at(payload.get(4..)?, 0) as usize,
             (false, _) => HEADER,
         };
-        let mut attributes = payload.get(4 + align(request)..)?;
-        while let Some((head, _)) = attributes.split_first_chunk::<4>() {
-            let length = usize::from(u16_at(head, 0)).max(4);
-            let value = attributes.get(4..length)?;
-            if u16_at(head, 2) == NLMSGERR_ATTR_MSG {
-                let text = value.strip_suffix(&[0]).unwrap_or(value);
-                return Some(String::from_utf8_lossy(text).into_owned());
-            }
-            attributes = attributes.get(align(length)..)?;
-        }
-        None
+        let attributes = Attributes(payload.get(4 + align(request)..)?);
+        let (_, text) = attributes.into_iter().find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG)?;
+        Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned())
     }
 }
 
@@ -180,11 +173,11 @@ pub(super) fn push(message: &mut Vec<u8>, request: &Request, flags: u16, sequenc
     message.resize(align(message.len()), 0);
 }
 
-fn align(length: usize) -> usize {
+pub(super) fn align(length: usize) -> usize {
     length.next_multiple_of(4)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |chunk| u16::from_ne_bytes(*chunk))
 }
 

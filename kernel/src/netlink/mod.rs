@@ -9,8 +9,10 @@
 //! so that an answer does not repeat the request; and, on rtnetlink, for strict checking, so that a filter which the
 //! kernel does not know is an error instead of a silent dump of everything.
 
+pub(crate) mod attribute;
 mod frame;
 mod monitor;
+pub(crate) mod rtnl;
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};

@@ -1,0 +1,40 @@
+//! Attributes: length, type, value, padding to four bytes (`struct nlattr`).
+
+use super::frame::{align, u16_at};
+
+/// `NLA_TYPE_MASK`: the type without the flags for nesting and byte order.
+const TYPE_MASK: u16 = 0x3fff;
+/// `NLA_HDRLEN`.
+const HEADER: usize = 4;
+
+/// The attributes in a buffer, each with its type and value. A truncated one ends them.
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::from(u16_at(self.0.get(..HEADER)?, 0)).max(HEADER);
+        let value = self.0.get(HEADER..length)?;
+        let kind = u16_at(self.0, 2) & TYPE_MASK;
+        self.0 = self.0.get(align(length)..).unwrap_or_default();
+        Some((kind, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_padded_and_may_be_cut() {
+        let bytes = [5, 0, 3, 0x80, b'x', 0, 0, 0, 8, 0, 4, 0, 1, 2, 3, 4];
+        let all: Vec<_> = Attributes(&bytes).collect();
+        assert_eq!(all, [(3, &b"x"[..]), (4, &[1, 2, 3, 4])]);
+        for cut in 0..bytes.len() {
+            assert!(Attributes(&bytes[..cut]).count() < 2);
+        }
+        // The last one of a message may lack its padding.
+        assert_eq!(Attributes(&bytes[..5]).count(), 1);
+    }
+}

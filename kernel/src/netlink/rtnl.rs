@@ -1,0 +1,38 @@
+//! rtnetlink messages as requests, and frames as rtnetlink messages (`include/uapi/linux/rtnetlink.h`).
+//!
+//! The crate with the message types also has one enumeration of all of them. It is not used here: whoever parses or
+//! prints it links the code for every object of rtnetlink, which makes a plugin half a megabyte larger.
+
+use netlink_packet_core::{Emitable, Parseable};
+
+use super::{Error, Frame, Request};
+
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_GETLINK: u16 = 18;
+pub(crate) const RTM_SETLINK: u16 = 19;
+pub(crate) const RTM_NEWADDR: u16 = 20;
+pub(crate) const RTM_DELADDR: u16 = 21;
+pub(crate) const RTM_GETADDR: u16 = 22;
+pub(crate) const RTM_NEWROUTE: u16 = 24;
+pub(crate) const RTM_DELROUTE: u16 = 25;
+pub(crate) const RTM_GETROUTE: u16 = 26;
+pub(crate) const RTM_NEWNEIGH: u16 = 28;
+pub(crate) const RTM_DELNEIGH: u16 = 29;
+pub(crate) const RTM_NEWRULE: u16 = 32;
+pub(crate) const RTM_DELRULE: u16 = 33;
+
+/// `message` as a request of type `kind`.
+pub(crate) fn request(kind: u16, message: &impl Emitable, flags: u16) -> Request {
+    let mut payload = vec![0; message.buffer_len()];
+    message.emit(&mut payload);
+    Request { kind, flags, payload }
+}
+
+/// The message in `frame`, which has to be of type `kind`.
+pub(crate) fn parse<M: Parseable<[u8]>>(frame: &Frame, kind: u16) -> Result<M, Error> {
+    if frame.message_type() != kind {
+        return Err(Error::Malformed(format!("a message of type {} instead of {kind}", frame.message_type())));
+    }
+    M::parse(frame.payload()).map_err(|error| Error::Malformed(error.to_string()))
+}

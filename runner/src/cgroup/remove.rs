@@ -1,6 +1,7 @@
 //! Emptying and removing groups, one's own or those of a runner that has died.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -16,16 +17,19 @@ use crate::sys;
 /// How long processes may take to leave a group: the kernel takes them out some time after they have ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Kills everything in the groups `dirs`. Groups that are gone are empty.
+/// Kills everything in the groups `dirs` of one container. Groups that are gone are empty.
+///
+/// A process is born into the version 2 group and joins the others from there, so where that group can be killed at once,
+/// the others need not be looked at.
 pub(crate) fn kill(dirs: &[PathBuf]) -> Result<()> {
-    for dir in dirs {
-        let at_once = dir.join("cgroup.kill");
-        if at_once.exists() && fs::write(&at_once, "1").is_ok() {
-            continue;
-        }
-        kill_one_by_one(dir)?;
+    let at_once = |dir: &PathBuf| {
+        OpenOptions::new().write(true).open(dir.join("cgroup.kill")).is_ok_and(|mut file| file.write_all(b"1").is_ok())
+    };
+    // The version 2 hierarchy is the last in the kernel's list.
+    if dirs.iter().rev().any(at_once) {
+        return Ok(());
     }
-    Ok(())
+    dirs.iter().try_for_each(|dir| kill_one_by_one(dir))
 }
 
 /// Without `cgroup.kill`: until no process is listed any more, since one may fork while another is killed.

@@ -119,3 +119,27 @@ fn controllers_are_switched_off_only_when_nobody_else_is_there() {
     restore_controllers(&control, &["memory".to_owned()]).unwrap();
     assert_eq!(fs::read_to_string(&control).unwrap(), "-memory");
 }
+
+/// On a host with version 1 only there is nothing that kills a group at once.
+#[test]
+fn a_version_1_group_is_killed_process_by_process() {
+    let hierarchies = of_host().unwrap();
+    let Some(one) = hierarchies.into_iter().find(|h| matches!(h.kind, Kind::V1 { .. }) && !h.has("cpuset")) else {
+        eprintln!("skipped: this host has no version 1 hierarchy");
+        return;
+    };
+    let parent = Name::random().unwrap();
+    let group = Group { hierarchies: &[one], parent, id: name("one") };
+    let (dirs, _) = group.create(&Limits::default()).unwrap();
+    let mut children: Vec<_> =
+        (0..3).map(|_| std::process::Command::new("sleep").arg("1000").spawn().unwrap()).collect();
+    for child in &children {
+        fs::write(dirs[0].join("cgroup.procs"), child.id().to_string()).unwrap();
+    }
+    // They are this process' children, so somebody has to reap them for the group to become empty.
+    let reaper = std::thread::spawn(move || children.iter_mut().all(|child| child.wait().unwrap().code().is_none()));
+    kill(&dirs).unwrap();
+    remove(&dirs).unwrap();
+    assert!(reaper.join().unwrap(), "a process was not killed");
+    assert!(!dirs[0].parent().unwrap().exists());
+}

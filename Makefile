@@ -8,6 +8,8 @@ PROFILE ?= release
 HOST    := $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 OUT     := $(TARGET)/$(HOST)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# Small release binaries; see docs/decisions/0003-release-link.md.
+LINK    := $(if $(filter release,$(PROFILE)),--config .cargo/release.toml)
 PLUGINS := bridge loopback host-local
 BINS    := xnet $(PLUGINS)
 
@@ -24,7 +26,7 @@ help: ## This text
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## Builds every binary into bin/
-	$(CARGO) build --profile $(PROFILE) -p xnet -p xnet-plugins -p xnet-ipam
+	$(CARGO) build --profile $(PROFILE) $(LINK) -p xnet -p xnet-plugins -p xnet-ipam
 	@mkdir -p bin
 	@for bin in $(BINS); do cp -f $(OUT)/$$bin bin/.$$bin.new && mv -f bin/.$$bin.new bin/$$bin || exit 1; done
 

@@ -8,8 +8,8 @@
 //! The lower half speaks. [`netlink::Socket`] sends any number of requests in one `sendmsg` and pairs every answer with
 //! its request, the kernel's own sentence (the extended ACK) included. [`Handle`] is such a socket inside one network
 //! namespace: a netlink socket belongs for ever to the namespace in which it was opened, so the thread that opened it
-//! can go home at once, and the main thread never moves. The few things that do follow the thread (files below
-//! `/proc/sys/net`, a child process) run in a scoped thread that ends: [`netns::NetNs::run`]. [`nft`] speaks nf_tables
+//! can go home at once. The few other things that follow the thread (files below `/proc/sys/net`, a child process) are
+//! done on a visit from which the thread comes back whatever happens: [`netns::NetNs::run`]. [`nft`] speaks nf_tables
 //! over its own netlink family.
 //!
 //! The upper half promises. A [`plan::Step`] is one change that can be applied, checked and undone, and that prints as

@@ -26,6 +26,11 @@ fn line(path: &Path) -> Option<String> {
     if metadata.is_dir() {
         return Some(format!("directory {} mode={mode:04o}", path.display()));
     }
-    let content = fs::read(path).ok()?;
+    let content = if is_hidden(path) { "(a cache)".into() } else { fs::read(path).ok()? };
     Some(format!("file {} mode={mode:04o} {:?}", path.display(), String::from_utf8_lossy(&content)))
+}
+
+/// Hidden files and those in hidden directories are caches by convention; what is in them is nobody's business.
+fn is_hidden(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str().to_str().is_some_and(|name| name.starts_with('.')))
 }

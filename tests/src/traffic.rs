@@ -38,6 +38,15 @@ impl Server {
         Self { listener: netns.enter(bind).unwrap_or_else(|error| panic!("listen on {address}: {error}")) }
     }
 
+    /// Listens on all addresses of the calling thread's namespace.
+    ///
+    /// # Panics
+    /// When it can not.
+    #[must_use]
+    pub fn anywhere() -> Self {
+        Self { listener: TcpListener::bind(("::", 0)).expect("listen") }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -48,7 +57,13 @@ impl Server {
     /// it.
     #[must_use]
     pub fn serve(&self, from: &Netns) -> IpAddr {
-        let address = self.address();
+        self.serve_at(self.address().ip(), from)
+    }
+
+    /// The same when the client calls a certain address.
+    #[must_use]
+    pub fn serve_at(&self, address: IpAddr, from: &Netns) -> IpAddr {
+        let address = SocketAddr::new(address, self.address().port());
         let connect = || TcpStream::connect_timeout(&address, PATIENCE);
         let mut client = from.enter(connect).unwrap_or_else(|error| panic!("connect to {address}: {error}"));
         let (mut server, peer) = self.listener.accept().expect("a client that is connected can be accepted");

@@ -118,7 +118,7 @@ fn unknown_versions() {
 fn a_previous_result_of_another_version() {
     Node::run(|node| {
         let previous = json!({"cniVersion": "0.4.0", "ips": []});
-        let answer = configured(&node.netns("c1"), json!({"prevResult": previous})).check();
+        let answer = configured(&node.netns("c1"), json!({"ipam": {}, "prevResult": previous})).check();
         let msg = answer.failure().msg;
         assert!(msg.starts_with("could not parse prevResult: result type supports [1.0.0 "), "{answer}");
         assert!(msg.ends_with("] but unmarshalled CNIVersion is \"0.4.0\""), "{answer}");

@@ -66,9 +66,8 @@ fn before_addresses() -> Vec<Obstacle> {
         Obstacle::of("an MTU that the kernel refuses", changed(json!({"mtu": 7}))),
         Obstacle::of("a VLAN out of range", changed(json!({"vlan": 5000}))),
         Obstacle::of("layer 2 in a version that can not tell it", layer_2),
-        Obstacle::new("a chain of another kind where the spoof check belongs").prepare(
-            "nft 'add table bridge nat; add chain bridge nat PREROUTING { type filter hook output priority 0; }'",
-        ),
+        Obstacle::new("a set of another kind where the spoof check belongs")
+            .prepare("nft 'add table bridge xnet_spoofcheck; add set bridge xnet_spoofcheck guarded { type mark; }'"),
     ]
 }
 
@@ -93,11 +92,10 @@ fn after_addresses() -> Vec<Obstacle> {
             .prepare("ip link add net type bridge; ip address add 10.9.0.1/24 dev net"),
         Obstacle::of("an unknown back end", changed(json!({"ipMasqBackend": "zork"}))),
         Obstacle::new("a chain of another kind where masquerade belongs").prepare(
-            "nft 'add table inet cni_plugins_masquerade
-                add chain inet cni_plugins_masquerade postrouting { type filter hook output priority 0; }'",
+            "nft 'add table inet xnet_masq; add chain inet xnet_masq postrouting { type filter hook output priority 0; }'",
         ),
-        Obstacle::of("no iptables", changed(json!({"ipMasqBackend": "iptables"})))
-            .call(|plugin| plugin.env("PATH", "/nonexistent")),
+        Obstacle::of("a chain of another kind where iptables has its own", changed(json!({"ipMasqBackend": "iptables"})))
+            .prepare("nft 'add table ip nat; add chain ip nat POSTROUTING { type filter hook output priority 0; }'"),
         Obstacle::new("an answer that can not be written").call(|plugin| plugin.redirected(">/dev/full")),
         Obstacle::new("a closed stdout").call(|plugin| plugin.redirected(">&-")),
     ]

@@ -1,6 +1,6 @@
 //! Containers on a bridge reach each other and the world.
 
-use harness::{Netns, Node, Plugin, Server, Tcpdump, addresses, dual_stack, with};
+use harness::{Netns, Node, Plugin, Server, Tcpdump, addresses, dual_stack, sh, with};
 use serde_json::json;
 
 #[test]
@@ -16,6 +16,26 @@ fn two_containers_reach_each_other_in_both_families() {
         from.del().ok();
         to.del().ok();
     });
+}
+
+/// The first packet after ADD may be one to the gateway. The kernel takes an IPv6 address for its own only when it has
+/// seen the link's carrier, which comes later than the address; ADD has to wait for it.
+#[test]
+fn the_gateway_answers_at_once() {
+    for _ in 0..20 {
+        Node::run(|node| {
+            let c1 = node.netns("c1");
+            let server = Server::anywhere();
+            let plugin = Plugin::new("bridge").config(&dual_stack("net")).netns(&c1);
+            plugin.add().ok();
+            for (gateway, address) in [("fd00:1::1", "fd00:1::2"), ("10.1.0.1", "10.1.0.2")] {
+                assert_eq!(sh(&format!("ip route get {gateway}")).split(' ').next(), Some("local"), "the gateway");
+                assert_eq!(c1.sh(&format!("ip route get {address}")).split(' ').next(), Some("local"), "the container");
+                let _ = server.serve_at(gateway.parse().expect("an address"), &c1);
+            }
+            plugin.del().ok();
+        });
+    }
 }
 
 #[test]

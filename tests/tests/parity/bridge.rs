@@ -34,7 +34,13 @@ pub(crate) fn layer_2() -> Vec<Row> {
         layer_2("an empty ipam", json!({"ipam": {}})),
         layer_2("the default name", json!({"bridge": null})),
         layer_2("an MTU", json!({"mtu": 1400})),
-        layer_2("an MTU that can not be", json!({"mtu": 7})),
+        layer_2("an MTU that can not be", json!({"mtu": 7})).differs(
+            "what can be refused is refused before anything is touched",
+            &[
+                r#"- *ADD*: answer.msg="failed to create bridge \"br0\": could not add \"br0\": invalid argument""#,
+                r#"+ *ADD*: answer.msg="invalid MTU 7 (must be between 68 and 65535)""#,
+            ],
+        ),
         layer_2("hairpin", json!({"hairpinMode": true})),
         layer_2("promiscuous", json!({"promiscMode": true})),
         layer_2("hairpin and promiscuous", json!({"hairpinMode": true, "promiscMode": true})),
@@ -46,7 +52,7 @@ pub(crate) fn layer_2() -> Vec<Row> {
         layer_2("MAC by CNI_ARGS among others", json!({}))
             .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=p;MAC=0a:58:00:00:00:07"),
         layer_2("MAC by both", json!({"runtimeConfig": {"mac": mac}})).env("CNI_ARGS", "MAC=0a:58:00:00:00:08"),
-        layer_2("a MAC that is none", json!({"runtimeConfig": {"mac": "zz"}})),
+        layer_2("a MAC that is none", json!({"runtimeConfig": {"mac": "zz"}})).refused_first(),
         layer_2("keys in other letters", json!({"HairPinMode": true, "MTU": 1300})),
         layer_2("null everywhere", json!({"mtu": null, "vlan": null, "ipam": null, "isGateway": null, "dns": null})),
     ]
@@ -93,6 +99,12 @@ fn versions() -> Vec<Row> {
     rows
 }
 
+const ROUTE: &str = "a prefix is written as people write it, and the kernel says why it refuses the route";
+const ROUTE_TEXTS: &[&str] = &[
+    r#"- *: answer.msg="failed to add route '{192.168.0.0 ffff0000} via *"#,
+    r#"+ *: answer.msg="failed to add route '192.168.0.0/16 via *"#,
+];
+
 fn routes() -> Vec<Row> {
     let routes = |name: &str, routes: Value| {
         let mut ipam = dual();
@@ -102,10 +114,22 @@ fn routes() -> Vec<Row> {
     vec![
         routes("default routes", json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}])),
         routes("a route with a gateway", json!([{"dst": "192.168.0.0/16", "gw": "10.1.0.9"}])),
-        routes("routes by the gateway of the range", json!([{"dst": "192.168.0.0/16"}, {"dst": "fd99::/64"}])),
-        routes("a route that is there twice", json!([{"dst": "192.168.0.0/16"}, {"dst": "192.168.0.0/16"}])),
+        routes("routes by the gateway of the range", json!([{"dst": "192.168.0.0/16"}, {"dst": "fd99::/64"}])).differs(
+            "the peer compares a route without a gateway with the gateway that it has set itself",
+            &[
+                "- *: answer.code=999",
+                "- *: answer.msg=\"Expected Route *",
+                "- *: succeeded=false",
+                "+ *: succeeded=true",
+            ],
+        ),
+        routes("a route that is there twice", json!([{"dst": "192.168.0.0/16"}, {"dst": "192.168.0.0/16"}]))
+            .rolls_back()
+            .differs(ROUTE, ROUTE_TEXTS),
         routes("a route by an unreachable gateway", json!([{"dst": "192.168.0.0/16", "gw": "172.16.0.1"}]))
-            .steps(&NO_CHECK),
+            .steps(&NO_CHECK)
+            .rolls_back()
+            .differs(ROUTE, ROUTE_TEXTS),
         routes("a default route by hand and by flag", json!([{"dst": "0.0.0.0/0", "gw": "10.1.0.9"}]))
             .with("isDefaultGateway", json!(true)),
     ]
@@ -121,7 +145,8 @@ pub(crate) fn encounters() -> Vec<Row> {
             .prepare("ip link add br0 type bridge; ip link set br0 up; ip address add 10.1.0.1/24 dev br0"),
         Row::bridge("a bridge with another address", gateway())
             .prepare("ip link add br0 type bridge; ip link set br0 up; ip address add 10.9.0.1/24 dev br0")
-            .steps(&NO_CHECK),
+            .steps(&NO_CHECK)
+            .rolls_back(),
         Row::bridge("a bridge with another address, by force", gateway())
             .with("forceAddress", json!(true))
             .prepare("ip link add br0 type bridge; ip link set br0 up; ip address add 10.9.0.1/24 dev br0"),
@@ -134,15 +159,18 @@ pub(crate) fn encounters() -> Vec<Row> {
         Row::bridge("the loopback as bridge", gateway()).with("bridge", json!("lo")).steps(&NO_CHECK),
         Row::bridge("an interface that is there", gateway())
             .prepare("ip -n c1 link add eth0 type veth peer name other")
-            .steps(&[ADD]),
+            .steps(&[ADD])
+            .refused_first(),
         Row::bridge("an interface that is there, in layer 2", json!({}))
             .prepare("ip -n c1 link add eth0 type veth peer name other")
-            .steps(&[ADD]),
+            .steps(&[ADD])
+            .refused_first(),
         Row::bridge("ADD twice", gateway()).steps(&[ADD, ADD, DEL]),
         Row::bridge("a used pool", json!({"ipam": {"type": "host-local", "subnet": "10.1.0.0/30"}}))
-            .steps(&[ADD, ADD_2, DEL, ADD_2, DEL_2]),
-        Row::bridge("DEL with an empty netns", gateway()).steps(&without_netns),
-        Row::bridge("DEL with a lost netns", gateway()).steps(&[ADD, Step::Lost("DEL"), DEL]),
+            .steps(&[ADD, ADD_2, DEL_2, DEL, ADD_2, DEL_2])
+            .rolls_back(),
+        Row::bridge("DEL with an empty netns", gateway()).steps(&without_netns).deletes_blindly(),
+        Row::bridge("DEL with a lost netns", gateway()).steps(&[ADD, Step::Lost("DEL"), DEL]).deletes_blindly(),
         Row::bridge("DEL of nothing", gateway()).steps(&[DEL, Step::Blind("DEL"), Step::Lost("DEL")]),
         Row::bridge("DEL of a link that has gone", gateway()).steps(&[
             ADD,

@@ -6,6 +6,7 @@
 //! difference and the reason, and fails when one of them does not come.
 
 mod bridge;
+mod differences;
 mod errors;
 mod host_local;
 mod loopback;

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::differences::{ATTACHMENT, BRIDGE};
+
 /// One configuration and the life that it is put to.
 #[derive(Debug)]
 pub(crate) struct Row {
@@ -41,7 +43,15 @@ pub(crate) const DEL_2: Step = Step::Call("DEL", "c2");
 #[derive(Debug)]
 pub(crate) struct Difference {
     pub(crate) lines: &'static [&'static str],
+    pub(crate) extent: Extent,
     pub(crate) reason: &'static str,
+}
+
+/// How much of a declared difference must come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    All,
+    Any,
 }
 
 impl Row {
@@ -125,10 +135,30 @@ impl Row {
         self
     }
 
-    /// A difference that is wanted.
+    /// A difference that is wanted, each line of it.
     pub(crate) fn differs(mut self, reason: &'static str, lines: &'static [&'static str]) -> Self {
-        self.differences.push(Difference { lines, reason });
+        self.differences.push(Difference { lines, extent: Extent::All, reason });
         self
+    }
+
+    fn leaks(mut self, reason: &'static str, lines: &'static [&'static str]) -> Self {
+        self.differences.push(Difference { lines, extent: Extent::Any, reason });
+        self
+    }
+
+    /// An ADD that fails half-way: the Go suite leaves what it has made for DEL.
+    pub(crate) fn rolls_back(self) -> Self {
+        self.leaks("a failed ADD leaves nothing of the attachment", ATTACHMENT)
+    }
+
+    /// A DEL that comes without a namespace: the Go suite lets the link be.
+    pub(crate) fn deletes_blindly(self) -> Self {
+        self.leaks("DEL finds the link by its name", ATTACHMENT)
+    }
+
+    /// Something that ours refuses before it makes the bridge.
+    pub(crate) fn refused_first(self) -> Self {
+        self.leaks("what can be refused is refused before anything is touched", BRIDGE)
     }
 
     /// A JSON value of a wrong type, about which each suite has words of its own; ours begin with the path.

@@ -1,32 +1,22 @@
 //! Two lives and their comparison.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::thread;
 
 use harness::{Answer, Names, Netns, Node, Plugin, Suite, sh};
 use serde_json::{Value, json};
 
-use crate::row::{Difference, Row, Step};
-
-/// Lines that ours has in every life and the Go suite in none.
-const OURS_ALONE: [(&str, &str); 3] = [
-    ("+ *: answer.details=*", "errors name the object, where the Go suite says nothing more"),
-    ("+ *: state node: directory */.index mode=0700", "a pool has an index, which is a cache"),
-    ("+ *: state node: file */.index/*", "a pool has an index, which is a cache"),
-];
-
-/// What later releases of the Go suite do in another way than the one compared with here. Ours goes with the later.
-fn of_today(line: String) -> String {
-    let is_lease = line.contains("state node: file ") && line.contains(" mode=0644 ");
-    // Leases could be read by everybody before 1.2.
-    if is_lease { line.replacen(" mode=0644 ", " mode=0600 ", 1) } else { line }
-}
+use crate::differences::{comparable, is_wanted_everywhere, matches, of_today};
+use crate::row::{Difference, Extent, Row, Step};
 
 /// Lives every row with both suites, all rows before the verdict.
 pub(crate) fn assert_alike(rows: Vec<Row>) {
     let failures: Vec<String> = rows.iter().filter_map(verdict).collect();
     assert!(failures.is_empty(), "{} rows differ (- Go, + ours)\n{}", failures.len(), failures.join("\n"));
 }
+
+/// How many lines of a row's differences are worth reading.
+const SHOWN: usize = 40;
 
 fn verdict(row: &Row) -> Option<String> {
     let (go, ours) = thread::scope(|scope| {
@@ -35,13 +25,15 @@ fn verdict(row: &Row) -> Option<String> {
         (go.join().expect("the Go suite's life ends well"), ours)
     });
     let lines = undeclared(row, &difference(&go, &ours));
-    (!lines.is_empty()).then(|| format!("{} {}\n  {}", row.name, row.config, lines.join("\n  ")))
+    let more = lines.len().saturating_sub(SHOWN);
+    let shown = lines.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
+    (!lines.is_empty()).then(|| format!("{} {}\n  {shown}\n  and {more} more", row.name, row.config))
 }
 
 /// The differences that nobody has declared, and the declared ones that did not come.
 fn undeclared(row: &Row, found: &[String]) -> Vec<String> {
     let declared = || row.differences.iter().flat_map(|difference| difference.lines);
-    let expected = |line: &&String| is_ours_alone(line) || declared().any(|glob| matches(glob, line));
+    let expected = |line: &&String| is_wanted_everywhere(line) || declared().any(|glob| matches(glob, line));
     let mut lines: Vec<String> = found.iter().filter(|line| !expected(line)).cloned().collect();
     if !Suite::are_same() {
         lines.extend(row.differences.iter().flat_map(|difference| absent(difference, found)));
@@ -50,23 +42,14 @@ fn undeclared(row: &Row, found: &[String]) -> Vec<String> {
 }
 
 fn absent(difference: &Difference, found: &[String]) -> Vec<String> {
-    let missing = difference.lines.iter().filter(|glob| !found.iter().any(|line| matches(glob, line)));
-    missing.map(|glob| format!("did not come ({}): {glob}", difference.reason)).collect()
-}
-
-fn is_ours_alone(line: &str) -> bool {
-    OURS_ALONE.iter().any(|(glob, _)| matches(glob, line))
-}
-
-/// Whether the text is what the pattern says, where `*` is any text.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else {
-        return pattern == text;
+    let came = |glob: &&&str| found.iter().any(|line| matches(glob, line));
+    let lines = difference.lines;
+    let missing: Vec<&&str> = match difference.extent {
+        Extent::All => lines.iter().filter(|glob| !came(glob)).collect(),
+        Extent::Any if lines.iter().any(|glob| came(&glob)) => Vec::new(),
+        Extent::Any => lines.iter().take(1).collect(),
     };
-    let Some(text) = text.strip_prefix(start) else {
-        return false;
-    };
-    text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches(rest, &text[at..]))
+    missing.into_iter().map(|glob| format!("did not come ({}): {glob}", difference.reason)).collect()
 }
 
 fn difference(go: &[String], ours: &[String]) -> Vec<String> {
@@ -79,28 +62,25 @@ fn difference(go: &[String], ours: &[String]) -> Vec<String> {
 
 /// Everything observable of one life, a line a fact, each beginning with its step.
 fn live(row: &Row, suite: Suite) -> Vec<String> {
-    Node::run_messy(|node| {
-        let life = Life { row, suite, c1: node.netns("c1"), c2: node.netns("c2") };
+    let lines = Node::run_messy(|node| {
+        let mut life = Life { row, suite, c1: node.netns("c1"), c2: node.netns("c2"), results: HashMap::new() };
         let random = format!("{} {:?}", row.config, row.env);
         sh(row.prepare);
-        let mut result = Value::Null;
         let mut lines = Vec::new();
         for (number, step) in row.steps.iter().enumerate() {
-            let answer = life.step(*step, &result);
+            let answer = life.step(*step);
             let state = node.state_keeping(&random);
             let prefix = format!("{} {step:?}: ", number + 1);
             lines.extend(
                 answer.iter().flat_map(|answer| told(answer, state.names())).map(|line| prefix.clone() + &line),
             );
             lines.extend(state.facts().iter().map(|fact| format!("{prefix}state {fact}")));
-            if let (Step::Call("ADD", "c1"), Some(answer)) = (step, answer)
-                && answer.succeeded()
-            {
-                result = answer.ok();
-            }
         }
-        if suite == Suite::Go || Suite::are_same() { lines.into_iter().map(of_today).collect() } else { lines }
-    })
+        lines
+    });
+    let plugins = format!("{}]", suite.dir().display());
+    let lines = lines.into_iter().map(|line| comparable(line).replace(&plugins, "(plugins)]"));
+    if suite == Suite::Go || Suite::are_same() { lines.map(of_today).collect() } else { lines.collect() }
 }
 
 struct Life<'a> {
@@ -108,29 +88,37 @@ struct Life<'a> {
     suite: Suite,
     c1: Netns,
     c2: Netns,
+    /// What the last ADD of a container that succeeded has said.
+    results: HashMap<&'static str, Value>,
 }
 
 impl Life<'_> {
-    fn step(&self, step: Step, result: &Value) -> Option<Answer> {
-        match step {
-            Step::Call(verb, "c2") => Some(self.plugin(verb, result).netns(&self.c2).container("c2").call(verb)),
-            Step::Call(verb, _) => Some(self.plugin(verb, result).call(verb)),
-            Step::Blind(verb) => Some(self.plugin(verb, result).env("CNI_NETNS", "").call(verb)),
-            Step::Lost(verb) => Some(self.plugin(verb, result).env("CNI_NETNS", "/run/netns/lost").call(verb)),
+    fn step(&mut self, step: Step) -> Option<Answer> {
+        let (verb, container, netns) = match step {
+            Step::Call(verb, "c2") => (verb, "c2", self.c2.path().to_owned()),
+            Step::Call(verb, container) => (verb, container, self.c1.path().to_owned()),
+            Step::Blind(verb) => (verb, "c1", String::new()),
+            Step::Lost(verb) => (verb, "c1", "/run/netns/lost".to_owned()),
             Step::Shell(script) => {
                 sh(script);
-                None
+                return None;
             }
+        };
+        let answer = self.plugin(verb, container, &netns).call(verb);
+        if verb == "ADD" && answer.succeeded() {
+            self.results.insert(container, answer.ok());
         }
+        Some(answer)
     }
 
-    /// The call, with the result of the first ADD where the protocol passes it on.
-    fn plugin(&self, verb: &str, result: &Value) -> Plugin {
+    /// The call, with the result of ADD where the protocol passes it on.
+    fn plugin(&self, verb: &str, container: &str, netns: &str) -> Plugin {
         let mut config = self.row.config.clone();
-        if verb != "ADD" && !result.is_null() && config.get("prevResult").is_none() {
-            config["prevResult"] = result.clone();
+        if let Some(result) = self.results.get(container).filter(|_| verb != "ADD") {
+            config.as_object_mut().expect("an object").entry("prevResult").or_insert_with(|| result.clone());
         }
-        let mut plugin = Plugin::of(self.suite, self.row.plugin).config(&config).netns(&self.c1);
+        let mut plugin = Plugin::of(self.suite, self.row.plugin).config(&config).container(container);
+        plugin = plugin.env("CNI_NETNS", netns);
         if let Some(text) = self.row.stdin {
             plugin = plugin.stdin(text);
         }

@@ -1,9 +1,11 @@
 //! rtnetlink inside one network namespace.
 
 use std::io;
+use std::net::IpAddr;
 
 use netlink_packet_route::link::InfoKind;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
 
 use crate::address::{self, Address};
 use crate::link::{self, Link};
@@ -111,6 +113,19 @@ impl Handle {
             Err(error) => return Err(error),
         };
         Ok(Address::from_frames(&frames)?.into_iter().filter(|address| address.link == index).collect())
+    }
+
+    /// Whether packets to `address` stay here, because it is the machine's own and in use.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal but "there is no route".
+    pub fn is_local(&mut self, address: IpAddr) -> Result<bool, Error> {
+        match self.socket.request(route::get(address)) {
+            Ok(frames) => route::is_local(&frames),
+            Err(error) if matches!(error.errno(), Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The routes of one family in a table.

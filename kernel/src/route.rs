@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::RouteMessageBuilder;
 
@@ -178,6 +178,27 @@ impl fmt::Display for Route {
         word("mtu", self.mtu.map(|n| n.to_string()))?;
         word("advmss", self.advmss.map(|n| n.to_string()))
     }
+}
+
+/// `ip route get ADDRESS`: how the kernel would route a packet to it.
+#[must_use]
+pub fn get(address: IpAddr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(address.is_ipv6());
+    message.header.destination_prefix_length = if address.is_ipv6() { 128 } else { 32 };
+    message.attributes.push(RouteAttribute::Destination(route_address(address)));
+    request(RTM_GETROUTE, &message, 0)
+}
+
+/// Whether the answer to [`get`] says that the address is one of the machine's own (`RTN_LOCAL`).
+///
+/// # Errors
+///
+/// When the answer is not a route.
+pub fn is_local(frames: &[Frame]) -> Result<bool, Error> {
+    let kinds =
+        frames.iter().map(|frame| rtnl::parse::<RouteMessage>(frame, RTM_NEWROUTE).map(|route| route.header.kind));
+    Ok(kinds.collect::<Result<Vec<_>, _>>()?.contains(&RouteType::Local))
 }
 
 /// `ip -4|-6 route show table TABLE`, filtered by the kernel; to be dumped.

@@ -35,7 +35,7 @@ pub fn open(attachment: &Attachment) -> Result<NetNs, Error> {
 ///
 /// # Errors
 ///
-/// When something is at the path that is no network namespace.
+/// When something is at the path that is no network namespace; without the prefix of [`open`], as in the Go suite.
 pub fn open_if_there(attachment: &Attachment) -> Result<Option<NetNs>, Error> {
     if attachment.netns.is_empty() {
         return Ok(None);
@@ -43,7 +43,7 @@ pub fn open_if_there(attachment: &Attachment) -> Result<Option<NetNs>, Error> {
     match NetNs::open(&attachment.netns) {
         Ok(netns) => Ok(Some(netns)),
         Err(error) if error.is_not_exist() => Ok(None),
-        Err(error) => Err(from_netns(&attachment.netns, &error)),
+        Err(error) => Err(Error::internal(error.to_string())),
     }
 }
 

@@ -29,9 +29,9 @@ pub fn from_deviation(deviation: Deviation) -> Error {
     Error::internal(match deviation {
         Deviation::WrongKind { link, expected } => format!("Error: Container interface {link} not of type {expected}"),
         Deviation::WrongMac { link, expected, found } => {
-            format!("Interface {link} Mac {found} doesn't match container Mac: {expected}")
+            format!("Interface {link} Mac {expected} doesn't match container Mac: {found}")
         }
-        Deviation::LinkMissing(link) => format!("Cannot find container link {link}"),
+        Deviation::LinkMissing(link) => format!("Interface name {link} not found"),
         Deviation::AddressMissing { link, address } => format!("Failed to match addr {address} on interface {link}"),
         Deviation::RouteMissing(route) => {
             format!("Expected Route {} not found in routing table", GoRoute(&route))

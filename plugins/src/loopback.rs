@@ -7,13 +7,22 @@ use cni::Error;
 use cni::plugin::{Attachment, Call, Plugin, ValidAttachments};
 use cni::result::{AddResult, Interface, IpConfig};
 use kernel::address::Address;
+use kernel::netns::NetNs;
 use kernel::plan::{Machine, Side};
 use kernel::{link, netlink};
+use serde::Deserialize;
 
 use crate::container;
 use crate::error::attempt;
 
 const LO: &str = "lo";
+
+/// The only key that means something here, and only that it has to be an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Document {
+    prev_result: Option<serde_json::Map<String, serde_json::Value>>,
+}
 
 /// The plugin.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +32,8 @@ impl Plugin for Loopback {
     const NAME: &'static str = "loopback";
 
     fn add(&self, call: &Call, attachment: &Attachment) -> Result<AddResult, Error> {
-        let previous = call.prev_result()?;
+        call.config::<Document>().map_err(|error| error.context("failed to parse network config"))?;
+        let previous = call.prev_result().map_err(|error| error.context("failed to parse prevResult"))?;
         let mut machine = enter(attachment)?;
         let addresses = set_up(&mut machine).map_err(|error| attempt("failed to set \"lo\" UP", error))?;
         if let Some(odd) = addresses.iter().find(|address| !address.network.ip().is_loopback()) {
@@ -59,7 +69,8 @@ impl Plugin for Loopback {
 }
 
 fn enter(attachment: &Attachment) -> Result<Machine, Error> {
-    let netns = container::open(attachment)?;
+    // Without the prefix that other plugins put before it, as in the Go suite.
+    let netns = NetNs::open(&attachment.netns).map_err(|error| Error::internal(error.to_string()))?;
     Machine::with_container(netns).map_err(|error| attempt("enter the container's netns", error))
 }
 

@@ -22,7 +22,7 @@ use netlink_sys::{Socket as RawSocket, SocketAddr};
 use nix::errno::Errno;
 
 pub use frame::{Frame, Refusal};
-pub use monitor::{IPV6_ADDRESSES, LINKS, Monitor};
+pub use monitor::{IPV6_ADDRESSES, IPV6_ROUTES, LINKS, Monitor};
 
 use frame::{Frames, Kind};
 

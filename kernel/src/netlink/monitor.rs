@@ -13,6 +13,9 @@ pub const LINKS: u32 = 1;
 /// `RTNLGRP_IPV6_IFADDR`: IPv6 addresses come, go and change, the end of duplicate address detection included.
 pub const IPV6_ADDRESSES: u32 = 9;
 
+/// `RTNLGRP_IPV6_ROUTE`: IPv6 routes come and go, those to own addresses included.
+pub const IPV6_ROUTES: u32 = 11;
+
 /// A subscription to the notifications of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Monitor {

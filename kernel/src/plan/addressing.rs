@@ -1,8 +1,6 @@
 //! Addresses and routes of a link.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 
@@ -10,13 +8,11 @@ use super::veth::on_host;
 use super::{Deviation, Failure, Machine, Side, Step};
 use crate::address::{self, Address};
 use crate::link;
-use crate::netlink::{Error, IPV6_ADDRESSES, Monitor, Request};
+use crate::netlink::{Error, Request};
 use crate::route::Route;
 
 /// The main routing table, `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
-/// How long duplicate address detection may take.
-const DAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Gives a link an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,11 +196,13 @@ impl Step for GatewayAddress {
         }
         let conflicts = self.conflicts(&found);
         if let (false, Some(other)) = (self.force, conflicts.first()) {
-            let text = format!(
-                "failed to set bridge addr: \"{}\" already has an IP address different from {} (it has {other}; remove it, or set forceAddress)",
-                self.link, self.address
-            );
-            return Err(Failure::other(self, text));
+            let (link, wanted) = (&self.link, self.address);
+            let text =
+                format!("failed to set bridge addr: \"{link}\" already has an IP address different from {wanted}");
+            return Err(Failure::other(
+                &format_args!("{self} ({link} has {other}: remove it, or set forceAddress)"),
+                text,
+            ));
         }
         let mut requests: Vec<Request> = conflicts.iter().map(|other| address::del(index, *other)).collect();
         requests.push(address::add(index, self.address, true));
@@ -232,78 +230,6 @@ impl GatewayAddress {
     }
 }
 
-/// Waits until duplicate address detection on a link of the container has ended, by the kernel's own notification.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settle {
-    /// The link's name, in the container.
-    pub link: String,
-}
-
-impl Settle {
-    /// Whether no address is tentative any more.
-    fn settled(&self, machine: &mut Machine) -> Result<bool, Failure> {
-        let failed = |error: Error| lookup_failure(self, &self.link, &error);
-        let index = machine.index(Side::Container, &self.link).map_err(failed)?;
-        let addresses = machine.side(Side::Container).and_then(|side| side.addresses(index, true)).map_err(failed)?;
-        if let Some(lost) = addresses.iter().find(|address| address.dad_failed) {
-            let (link, ip): (_, IpAddr) = (&self.link, lost.network.ip());
-            let text =
-                format!("failed to settle addresses for \"{link}\": link {link} has address {ip} in DADFAILED state");
-            return Err(Failure::other(self, text));
-        }
-        Ok(!addresses.iter().any(|address| address.tentative))
-    }
-
-    fn monitor(&self, machine: &Machine) -> Result<Monitor, Failure> {
-        let io = |error: std::io::Error| Failure::other(self, format!("watch addresses of \"{}\": {error}", self.link));
-        match machine.container_netns() {
-            Some(netns) => netns
-                .run(|| Monitor::open(IPV6_ADDRESSES))
-                .map_err(|error| io(std::io::Error::other(error)))?
-                .map_err(io),
-            None => Monitor::open(IPV6_ADDRESSES).map_err(io),
-        }
-    }
-}
-
-impl fmt::Display for Settle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}ip monitor address dev {}", Side::Container, self.link)
-    }
-}
-
-impl Step for Settle {
-    fn refused(&self, error: Error) -> Result<(), Failure> {
-        Err(lookup_failure(self, &self.link, &error))
-    }
-
-    fn apply(&self, machine: &mut Machine) -> Result<(), Failure> {
-        let monitor = self.monitor(machine)?;
-        let deadline = Instant::now() + DAD_PATIENCE;
-        while !self.settled(machine)? {
-            let waited = monitor.wait(deadline);
-            if !waited
-                .map_err(|error| Failure::other(self, format!("watch addresses of \"{}\": {error}", self.link)))?
-            {
-                // Without a carrier there is no detection, and the addresses settle when it comes.
-                let running = machine.side(Side::Container).and_then(|side| side.link(&self.link));
-                let running = running.ok().flatten().is_some_and(|link| link.running);
-                let text = format!(
-                    "link {} still has tentative addresses after {} seconds",
-                    self.link,
-                    DAD_PATIENCE.as_secs()
-                );
-                return if running { Err(Failure::other(self, text)) } else { Ok(()) };
-            }
-        }
-        Ok(())
-    }
-
-    fn check(&self, _: &mut Machine) -> Result<(), Deviation> {
-        Ok(())
-    }
-}
-
-fn lookup_failure(step: &dyn fmt::Display, link: &str, error: &Error) -> Failure {
+pub(super) fn lookup_failure(step: &dyn fmt::Display, link: &str, error: &Error) -> Failure {
     Failure::new(step, format_args!("failed to lookup \"{link}\""), error)
 }

@@ -46,8 +46,6 @@ impl EnsureBridge {
             Err(error) if !error.is_exists() => return Err(failed(error)),
             _ => {}
         }
-        // A container must not configure the host by router advertisements; before the bridge is up there are none.
-        let _ = sysctl::write(&format!("net/ipv6/conf/{}/accept_ra", self.name()), "0");
         let found = host.link(self.name()).map_err(failed)?;
         found.ok_or_else(|| {
             Failure::other(self, format!("failed to create bridge \"{0}\": could not lookup \"{0}\"", self.name()))
@@ -82,6 +80,8 @@ impl Step for EnsureBridge {
                 format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge"),
             ));
         }
+        // A container must not configure the host by router advertisements; before the bridge is up there are none.
+        let _ = sysctl::ensure(&format!("net/ipv6/conf/{}/accept_ra", self.name()), "0");
         let mut wanted = Vec::new();
         if self.promiscuous && !link.promiscuous {
             wanted.push(link::set_promiscuous(self.name()));

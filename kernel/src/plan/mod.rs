@@ -16,6 +16,7 @@ mod addressing;
 mod bridge;
 mod machine;
 mod nftables;
+mod settle;
 mod sysctls;
 mod veth;
 
@@ -27,9 +28,10 @@ use crate::mac::Mac;
 use crate::netlink::{self, Request};
 use crate::route::Route;
 
-pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp, Settle};
+pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use machine::{Machine, Side};
+pub use settle::{Reachable, Settle};
 pub use sysctls::{Setting, Sysctls};
 pub use veth::CreateVeth;
 

@@ -43,6 +43,8 @@ struct Written {
     dns: WrittenDns,
     runtime_config: WithMac,
     args: Args,
+    /// Read where it is needed; here only so that one which is no object is refused at once.
+    prev_result: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// One entry of `vlanTrunk`: a range, an id, or both.
@@ -99,8 +101,8 @@ pub(super) struct Config {
     pub(super) ip_masq: bool,
     /// By which means, as it is written; looked at by ADD only.
     ip_masq_backend: Option<String>,
-    /// Bytes; none for the kernel's default.
-    pub(super) mtu: Option<u32>,
+    /// Bytes as written; looked at by ADD only.
+    mtu: i64,
     /// The container reaches itself through the bridge.
     pub(super) hairpin: bool,
     /// The bridge takes every frame.
@@ -166,7 +168,7 @@ impl Config {
             force_address: written.force_address,
             ip_masq: written.ip_masq,
             ip_masq_backend: written.ip_masq_backend,
-            mtu: mtu(written.mtu)?,
+            mtu: written.mtu,
             hairpin: written.hairpin_mode,
             promiscuous: written.promisc_mode,
             vlan,
@@ -196,6 +198,23 @@ impl Config {
             return Err(Error::internal("cannot set hairpin mode and promiscuous mode at the same time"));
         }
         Ok(())
+    }
+
+    /// The MTU in bytes; none for the kernel's default.
+    ///
+    /// # Errors
+    ///
+    /// When no link can have it.
+    pub(super) fn mtu(&self) -> Result<Option<u32>, Error> {
+        match u32::try_from(self.mtu) {
+            Ok(bytes) if (MTU_MIN..=MTU_MAX).contains(&self.mtu) => Ok(Some(bytes)),
+            // The Go suite takes anything below one for "not set".
+            _ if self.mtu <= 0 => Ok(None),
+            _ => {
+                let text = format!("invalid MTU {} (must be between {MTU_MIN} and {MTU_MAX})", self.mtu);
+                Err(Error::internal(text))
+            }
+        }
     }
 
     /// By which means to masquerade; none when not to.
@@ -243,15 +262,6 @@ fn access_vlan(vlan: i64) -> Result<Option<u16>, Error> {
     match u16::try_from(vlan) {
         Ok(vid) if vlan <= VID_MAX => Ok((vid != 0).then_some(vid)),
         _ => Err(Error::internal(format!("invalid VLAN ID {vlan} (must be between 0 and {VID_MAX})"))),
-    }
-}
-
-fn mtu(mtu: i64) -> Result<Option<u32>, Error> {
-    match u32::try_from(mtu) {
-        Ok(bytes) if (MTU_MIN..=MTU_MAX).contains(&mtu) => Ok(Some(bytes)),
-        // The Go suite takes anything below one for "not set".
-        _ if mtu <= 0 => Ok(None),
-        _ => Err(Error::internal(format!("invalid MTU {mtu} (must be between {MTU_MIN} and {MTU_MAX})"))),
     }
 }
 
@@ -313,7 +323,7 @@ mod tests {
     fn nothing_written_means_the_defaults() {
         let config = config("{}").unwrap();
         assert_eq!(config.bridge, "cni0");
-        assert_eq!((config.mtu, config.vlan, config.vlan_filtering), (None, None, false));
+        assert_eq!((config.mtu().unwrap(), config.vlan, config.vlan_filtering), (None, None, false));
         assert!(config.dns.is_none() && config.mac().unwrap().is_none());
     }
 
@@ -327,8 +337,6 @@ mod tests {
         let table = [
             (r#"{"vlan": 5000}"#, "invalid VLAN ID 5000 (must be between 0 and 4094)"),
             (r#"{"vlan": -1}"#, "invalid VLAN ID -1 (must be between 0 and 4094)"),
-            (r#"{"mtu": 70000}"#, "invalid MTU 70000 (must be between 68 and 65535)"),
-            (r#"{"mtu": 1}"#, "invalid MTU 1 (must be between 68 and 65535)"),
             (r#"{"vlanTrunk": [{"id": 0}]}"#, "incorrect trunk id parameter"),
             (r#"{"vlanTrunk": [{"minID": 0, "maxID": 3}]}"#, "incorrect trunk minID parameter"),
             (r#"{"vlanTrunk": [{"minID": 1, "maxID": 4095}]}"#, "incorrect trunk maxID parameter"),
@@ -345,6 +353,16 @@ mod tests {
         for (json, expected) in table {
             assert_eq!(refusal(json), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn an_mtu_that_no_link_can_have_is_refused_by_add_alone() {
+        for mtu in [1, 67, 65536, i64::MAX] {
+            let error = config(&format!(r#"{{"mtu": {mtu}}}"#)).unwrap().mtu().unwrap_err();
+            assert_eq!(error.msg, format!("invalid MTU {mtu} (must be between 68 and 65535)"));
+        }
+        assert_eq!(config(r#"{"mtu": 1400}"#).unwrap().mtu().unwrap(), Some(1400));
+        assert_eq!(config(r#"{"mtu": -1}"#).unwrap().mtu().unwrap(), None);
     }
 
     #[test]

@@ -131,7 +131,8 @@ impl<'a> Addition<'a> {
             let text = format!("container veth name (\"{ifname}\") peer provided (\"{host}\") already exists");
             return Err(Error::internal(text));
         }
-        let end = |name: &str, mac: Mac| NewEnd { name: name.to_owned(), mac, mtu: config.mtu };
+        let mtu = config.mtu()?;
+        let end = |name: &str, mac: Mac| NewEnd { name: name.to_owned(), mac, mtu };
         let links = Links {
             bridge_mac: bridge_mac(&config.bridge),
             host: end(&host, owner.mac("host").into()),
@@ -158,7 +159,7 @@ impl<'a> Addition<'a> {
             }
         };
         rest.apply(machine, done).map_err(from_failure)?;
-        plan::running(config, links).apply(machine, done).map_err(from_failure)?;
+        plan::running(config, links, &result.ips).apply(machine, done).map_err(from_failure)?;
         self.describe_shared(machine, &mut result)?;
         Ok(result)
     }
@@ -246,12 +247,13 @@ fn check(
 
 fn check_bridge(config: &Config, recorded: &Interface, machine: &mut Machine) -> Result<(), Error> {
     let mac = recorded.mac.parse().ok();
-    let step = plan::bridge(config, mac.unwrap_or(Mac::new([0; 6])), mac);
+    let step = plan::bridge(config, mac.unwrap_or(Mac::new([0; 6])), None, mac);
     step.check(machine).map_err(|deviation| match deviation {
-        Deviation::LinkMissing(name) => Error::internal(format!("Interface {name} not found")),
+        Deviation::LinkMissing(name) => Error::internal(format!("Interface name {name} not found")),
         Deviation::WrongKind { link, .. } => Error::internal(format!("Interface {link} is not a bridge")),
-        Deviation::WrongMac { link, found, .. } => {
-            Error::internal(format!("Bridge interface {link} Mac doesn't match: {found} not found"))
+        Deviation::WrongMac { link, expected, found } => {
+            Error::internal(format!("Bridge interface {link} Mac doesn't match: {expected}"))
+                .with_details(format!("it is {found}"))
         }
         Deviation::Promiscuity { link, expected, found } => Error::internal(format!(
             "Bridge interface {link} configured Promisc Mode {expected} doesn't match current state: {found} "
@@ -278,7 +280,7 @@ fn check_veth(
     let far = far.ok_or_else(|| from_deviation(Deviation::LinkMissing(mine.name.clone())))?;
     for interface in previous.interfaces.iter().filter(in_host) {
         let link = lookup(machine, &interface.name)?;
-        let link = link.ok_or_else(|| Error::internal(format!("Interface {} not found", interface.name)))?;
+        let link = link.ok_or_else(|| Error::internal(format!("Interface name {} not found", interface.name)))?;
         if !link.is("veth") || (far.is("veth") && link.peer != Some(far.index)) {
             continue;
         }
@@ -310,8 +312,9 @@ fn check_rules(
     previous: &AddResult,
     machine: &mut Machine,
 ) -> Result<(), Error> {
-    if config.is_gateway {
-        plan::gateway(config, &previous.ips).check(machine).map_err(from_deviation)?;
+    // By force the gateway of one network takes the place of another's, also of this very attachment.
+    if config.is_gateway && !config.force_address {
+        plan::gateway(config, None, &previous.ips).check(machine).map_err(from_deviation)?;
     }
     if let (Some(backend), false) = (config.masquerade()?, previous.ips.is_empty()) {
         let ips: Vec<IpNetwork> = previous.ips.iter().map(|ip| ip.address).collect();

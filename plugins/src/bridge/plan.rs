@@ -10,7 +10,8 @@ use ipnetwork::IpNetwork;
 use kernel::Mac;
 use kernel::link::{NewBridge, NewEnd, Port};
 use kernel::plan::{
-    CreateVeth, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, SetUp, Setting, Side, Sysctls, VlanGateway,
+    CreateVeth, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetUp, Setting, Side, Sysctls,
+    VlanGateway,
 };
 
 use super::config::Config;
@@ -34,7 +35,7 @@ pub(super) struct Links {
 /// The links: the bridge, the veth pair, its port's VLANs and the check on forged source addresses.
 pub(super) fn links(config: &Config, owner: &Owner, links: &Links) -> Plan {
     let mut plan = Plan::new();
-    plan.push(bridge(config, links.bridge_mac, None));
+    plan.push(bridge(config, links.bridge_mac, links.host.mtu, None));
     plan.push(CreateVeth {
         near: links.host.clone(),
         far: links.container.clone(),
@@ -58,9 +59,8 @@ pub(super) fn links(config: &Config, owner: &Owner, links: &Links) -> Plan {
 }
 
 /// The bridge, with the address that it is known to have, if it is.
-pub(super) fn bridge(config: &Config, mac: Mac, recorded_mac: Option<Mac>) -> EnsureBridge {
-    let name = config.bridge.clone();
-    let bridge = NewBridge { name, mac, mtu: config.mtu, vlan_filtering: config.vlan_filtering };
+pub(super) fn bridge(config: &Config, mac: Mac, mtu: Option<u32>, recorded_mac: Option<Mac>) -> EnsureBridge {
+    let bridge = NewBridge { name: config.bridge.clone(), mac, mtu, vlan_filtering: config.vlan_filtering };
     EnsureBridge { bridge, promiscuous: config.promiscuous, recorded_mac }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn addresses(config: &Config, owner: &Owner, links: &Links, result: &
     let dad = if config.enable_dad { Dad::On } else { Dad::Off };
     let mut plan = container::configure(&links.container.name, result, dad)?;
     if config.is_gateway {
-        plan.extend(gateway(config, &result.ips));
+        plan.extend(gateway(config, links.host.mtu, &result.ips));
     }
     if let Some(backend) = config.masquerade()? {
         let ips: Vec<IpNetwork> = result.ips.iter().map(|ip| ip.address).collect();
@@ -128,9 +128,16 @@ pub(super) fn layer_two(config: &Config, links: &Links) -> Plan {
     plan
 }
 
-/// The wait for the port, which needs the container's end up.
-pub(super) fn running(config: &Config, links: &Links) -> Plan {
+/// The waits at the end, when the kernel has had time: until addresses can be reached, and for the port, which needs the
+/// container's end up.
+pub(super) fn running(config: &Config, links: &Links, ips: &[IpConfig]) -> Plan {
     let mut plan = Plan::new();
+    for ip in ips.iter().filter(|ip| ip.address.is_ipv6()) {
+        plan.push(Reachable { side: Side::Container, address: ip.address.ip() });
+        if let (true, Some(gateway)) = (config.is_gateway, ip.gateway) {
+            plan.push(Reachable { side: Side::Host, address: gateway });
+        }
+    }
     if !config.disable_container_interface {
         plan.push(PortRunning { port: links.host.name.clone() });
     }
@@ -138,11 +145,11 @@ pub(super) fn running(config: &Config, links: &Links) -> Plan {
 }
 
 /// The gateways' addresses on the bridge, or on a veth in the access VLAN, and forwarding for their families.
-pub(super) fn gateway(config: &Config, ips: &[IpConfig]) -> Plan {
+pub(super) fn gateway(config: &Config, mtu: Option<u32>, ips: &[IpConfig]) -> Plan {
     let mut plan = Plan::new();
     let link = match config.vlan {
         Some(vid) => {
-            let step = vlan_gateway(config, vid);
+            let step = vlan_gateway(config, mtu, vid);
             let name = step.gateway.name.clone();
             plan.push(step);
             name
@@ -170,14 +177,14 @@ pub(super) fn vlan_gateway_name(config: &Config, vid: u16) -> String {
     format!("{}.{vid}", config.bridge)
 }
 
-fn vlan_gateway(config: &Config, vid: u16) -> VlanGateway {
+fn vlan_gateway(config: &Config, mtu: Option<u32>, vid: u16) -> VlanGateway {
     let name = vlan_gateway_name(config, vid);
     // One pair for all containers of the VLAN, so its names and addresses derive from the VLAN alone.
     let mac = |role| Mac::from(bridge_mac(&name, role));
     VlanGateway {
         bridge: config.bridge.clone(),
-        port: NewEnd { name: prefixed_hash("veth", &name, VETH_NAME), mac: mac("port"), mtu: config.mtu },
-        gateway: NewEnd { mac: mac("gateway"), mtu: config.mtu, name },
+        port: NewEnd { name: prefixed_hash("veth", &name, VETH_NAME), mac: mac("port"), mtu },
+        gateway: NewEnd { mac: mac("gateway"), mtu, name },
         vid,
         preserve_default: config.preserve_default_vlan,
     }

@@ -44,7 +44,7 @@ fn everything() -> Plan {
     complete(&config, &mut result);
     let mut whole = links(&config, &owner(), &names(None));
     whole.extend(addresses(&config, &owner(), &names(None), &result).unwrap());
-    whole.extend(running(&config, &names(None)));
+    whole.extend(running(&config, &names(None), &result.ips));
     whole
 }
 

@@ -37,10 +37,10 @@ fn a_container_with_everything() {
     );
     let mut result = answer();
     complete(&config, &mut result);
-    let names = names(config.mtu);
+    let names = names(config.mtu().unwrap());
     let mut whole = links(&config, &owner(), &names);
     whole.extend(addresses(&config, &owner(), &names, &result).unwrap());
-    whole.extend(running(&config, &names));
+    whole.extend(running(&config, &names, &result.ips));
     insta::assert_snapshot!(whole.to_string());
 }
 
@@ -50,7 +50,7 @@ fn vlans_come_with_a_gateway_of_their_own() {
     let mut result = answer();
     complete(&config, &mut result);
     let mut whole = links(&config, &owner(), &names(None));
-    whole.extend(gateway(&config, &result.ips));
+    whole.extend(gateway(&config, None, &result.ips));
     insta::assert_snapshot!(whole.to_string());
 }
 

@@ -23,17 +23,21 @@ pub fn main<P: Plugin>(plugin: &P) -> ExitCode {
     ExitCode::from(run(plugin, world))
 }
 
-/// The process's stdin without the standard library's buffer, and without its habit of taking an unreadable descriptor for
-/// an empty one. Nothing happens to it before it is read: VERSION leaves it alone.
+/// The process's stdin without the standard library's buffer, and without its habit of taking an unreadable or closed
+/// descriptor for an empty one. Nothing happens to it before it is read: VERSION leaves it alone.
 struct Stdin;
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let unreadable = |errno: Errno| io::Error::other(format!("read /dev/stdin: {}", reason(&errno.into())));
+        if is_placeholder(io::stdin()).is_ok_and(|is| is) {
+            return Err(unreadable(Errno::EBADF));
+        }
         loop {
             match nix::unistd::read(io::stdin().as_fd(), buffer) {
                 Ok(count) => return Ok(count),
                 Err(Errno::EINTR) => {}
-                Err(errno) => return Err(io::Error::other(format!("read /dev/stdin: {}", reason(&errno.into())))),
+                Err(errno) => return Err(unreadable(errno)),
             }
         }
     }
@@ -50,8 +54,8 @@ fn stdout() -> Option<File> {
     (!is_placeholder(&file).ok()?).then_some(file)
 }
 
-fn is_placeholder(file: &File) -> nix::Result<bool> {
-    let stat = fstat(file)?;
+fn is_placeholder(file: impl AsFd) -> nix::Result<bool> {
+    let stat = fstat(&file)?;
     let is_null = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR
         && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
     let access = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?) & OFlag::O_ACCMODE;

@@ -19,7 +19,7 @@ enum Refusal {
     Taken { addr: Addr, set: String, holder: Option<String> },
     #[error("{0} has been allocated to {1}, duplicate allocation is not allowed")]
     Duplicate(Addr, ContainerId),
-    #[error("no IP addresses available in range set: {set} ({size} of {size} in use)")]
+    #[error("no IP addresses available in range set: {set}")]
     Exhausted { set: String, size: u128 },
     #[error("{0} does not fit the prefix of its subnet")]
     Unprintable(Addr),
@@ -41,9 +41,9 @@ impl Refusal {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Taken { addr, holder: Some(holder), .. } => Some(format!("{addr} is leased to {holder}")),
-            Self::Exhausted { .. } => {
-                Some("leases of containers that are gone are removed by GC, or by removing their files".into())
-            }
+            Self::Exhausted { size, .. } => Some(format!(
+                "{size} of {size} in use; leases of containers that are gone are removed by GC, or by removing their files"
+            )),
             _ => None,
         }
     }

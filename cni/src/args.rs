@@ -47,7 +47,7 @@ fn split(pair: &str) -> Result<(&str, &str), Error> {
 }
 
 fn parse_bool(value: &str) -> Result<bool, String> {
-    let lower = value.to_lowercase();
+    let lower = value.to_ascii_lowercase();
     match lower.as_str() {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),

@@ -107,7 +107,7 @@ impl std::error::Error for Error {}
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match error.raw_os_error() {
-        Some(errno) => text.strip_suffix(&format!(" (os error {errno})")).unwrap_or(&text).to_lowercase(),
+        Some(errno) => text.strip_suffix(&format!(" (os error {errno})")).unwrap_or(&text).to_ascii_lowercase(),
         None => text,
     }
 }

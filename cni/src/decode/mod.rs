@@ -16,44 +16,111 @@
 
 mod fold;
 
-use serde::de::DeserializeOwned;
+use std::fmt::{self, Display};
+
+use serde::de::{self, DeserializeOwned, Expected, Unexpected};
 use serde_json::Value;
 
 use crate::error::Error as CniError;
 use fold::Folded;
 
 /// Why a document could not be decoded, and where in it.
-#[derive(Debug, thiserror::Error)]
-#[error("{}{reason}", At(path))]
-pub struct Error {
+///
+/// The place is found on the way out: whoever passes an error on from a member or an item puts its key or index in front.
+/// A document without errors thus pays nothing for it, and the results in between stay as small as a pointer.
+#[derive(Debug)]
+pub struct Error(Box<Located>);
+
+#[derive(Debug)]
+struct Located {
+    /// Every key has a period in front, the outermost too.
     path: String,
-    reason: serde_json::Error,
+    reason: String,
 }
 
 impl Error {
+    pub(super) fn new(reason: String) -> Error {
+        Error(Box::new(Located { path: String::new(), reason }))
+    }
+
+    pub(super) fn at_key(mut self, key: &str) -> Error {
+        self.0.path.insert_str(0, key);
+        self.0.path.insert(0, '.');
+        self
+    }
+
+    pub(super) fn at_index(mut self, index: usize) -> Error {
+        self.0.path.insert_str(0, &format!("[{index}]"));
+        self
+    }
+
     /// The place in the document, such as `ipam.ranges[0]`; empty for the document as a whole.
     pub fn path(&self) -> &str {
-        &self.path
+        let path = &self.0.path;
+        path.strip_prefix('.').unwrap_or(path)
     }
 
     /// `prefix: where: why`, as the error of a plugin.
-    pub fn context(self, prefix: impl std::fmt::Display) -> CniError {
+    pub fn context(self, prefix: impl Display) -> CniError {
         CniError::from(self).context(prefix)
     }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path() {
+            "" => f.write_str(&self.0.reason),
+            path => write!(f, "{path}: {}", self.0.reason),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: Display>(reason: T) -> Error {
+        Error::new(reason.to_string())
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Error {
+        Error::new(format!("invalid type: {}, expected {expected}", described(unexpected)))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Error {
+        Error::new(format!("invalid value: {}, expected {expected}", described(unexpected)))
+    }
+}
+
+/// In serde's words, but with JSON's `null`. [`Unexpected`] could print itself, if it did not bring along everything that
+/// std knows about printing floating point numbers, for which a plugin has no other use.
+fn described(unexpected: Unexpected<'_>) -> String {
+    let kind = match unexpected {
+        Unexpected::Bool(value) => return format!("boolean `{value}`"),
+        Unexpected::Unsigned(number) => return format!("integer `{number}`"),
+        Unexpected::Signed(number) => return format!("integer `{number}`"),
+        Unexpected::Float(number) => return format!("floating point `{}`", Value::from(number)),
+        Unexpected::Char(c) => return format!("character `{c}`"),
+        Unexpected::Str(text) => return format!("string {text:?}"),
+        Unexpected::Unit => "null",
+        Unexpected::Bytes(_) => "byte array",
+        Unexpected::Option => "Option value",
+        Unexpected::NewtypeStruct => "newtype struct",
+        Unexpected::Seq => "sequence",
+        Unexpected::Map => "map",
+        Unexpected::Enum => "enum",
+        Unexpected::UnitVariant => "unit variant",
+        Unexpected::NewtypeVariant => "newtype variant",
+        Unexpected::TupleVariant => "tuple variant",
+        Unexpected::StructVariant => "struct variant",
+        Unexpected::Other(kind) => kind,
+    };
+    kind.to_owned()
 }
 
 /// Plugins have always reported a configuration that they can not use as an internal error, with their own words in front.
 impl From<Error> for CniError {
     fn from(error: Error) -> CniError {
         CniError::internal(error.to_string())
-    }
-}
-
-struct At<'a>(&'a str);
-
-impl std::fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
     }
 }
 
@@ -64,10 +131,7 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
 
 /// Decodes a document that was parsed before, or a part of one.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Error> {
-    serde_path_to_error::deserialize(Folded(value)).map_err(|error| {
-        let path = error.path().to_string();
-        Error { path: if path == "." { String::new() } else { path }, reason: error.into_inner() }
-    })
+    T::deserialize(Folded(value))
 }
 
 /// Parses a document without giving it a shape yet.
@@ -76,12 +140,11 @@ pub fn document(json: &[u8]) -> Result<Value, Error> {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_str(&String::from_utf8_lossy(json)),
     };
-    parsed.map_err(|reason| Error { path: String::new(), reason: ended_early(reason) })
-}
-
-/// The text that callers know for an empty stdin.
-fn ended_early(reason: serde_json::Error) -> serde_json::Error {
-    if reason.is_eof() { serde::de::Error::custom("unexpected end of JSON input") } else { reason }
+    parsed.map_err(|reason| match reason.is_eof() {
+        // The text that callers know for an empty stdin.
+        true => Error::new("unexpected end of JSON input".to_owned()),
+        false => Error::new(reason.to_string()),
+    })
 }
 
 #[cfg(test)]

@@ -103,6 +103,35 @@ fn types_are_strict_and_errors_say_where() {
     }
 }
 
+#[derive(Debug, Deserialize)]
+enum Shape {
+    Named {
+        #[expect(dead_code, reason = "only decoded")]
+        mtu: u32,
+    },
+}
+
+#[test]
+fn errors_say_where_in_other_shapes() {
+    let errors = [
+        from_value::<Vec<Range>>(&json!([{}, {"subnet": 5}])).unwrap_err(),
+        from_value::<BTreeMap<u8, bool>>(&json!({"x": true})).unwrap_err(),
+        from_value::<BTreeMap<String, (u8, u8)>>(&json!({"a": [1, 2, 3]})).unwrap_err(),
+        from_value::<Vec<Shape>>(&json!([{"Named": {"mtu": true}}])).unwrap_err(),
+        from_value::<Shape>(&json!({})).unwrap_err(),
+        from_value::<bool>(&Value::Null).unwrap_err(),
+    ];
+    let expected = [
+        "[1].subnet: invalid type: integer `5`, expected a string",
+        r#"x: invalid type: string "x", expected u8"#,
+        "a: invalid length 3, expected 2 elements in sequence",
+        "[0].Named.mtu: invalid type: boolean `true`, expected u32",
+        "invalid value: map, expected map with a single key",
+        "invalid type: null, expected a boolean",
+    ];
+    assert_eq!(errors.map(|error| error.to_string()), expected);
+}
+
 #[test]
 fn the_path_can_be_asked_for() {
     assert_eq!(from_value::<Conf>(&json!({"vlan": "x"})).unwrap_err().path(), "vlan");

@@ -76,7 +76,7 @@ pub enum Error {
         source: io::Error,
     },
     /// It did not end in time and was killed.
-    #[error("plugin {} did not finish within {} s and was killed", program.display(), timeout.as_secs_f64())]
+    #[error("plugin {} did not finish within {} s and was killed", program.display(), seconds(*timeout))]
     TimedOut {
         /// The file.
         program: PathBuf,
@@ -138,6 +138,12 @@ fn spawn(command: &Command<'_>) -> io::Result<Child> {
     // The first of several variables of one name is the one that a process sees.
     process.envs(command.env.iter().rev().map(|(name, value)| (name, value)));
     process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+}
+
+/// `30` or `0.3`: the number that std prints for the same time as an `f64`, without all the code that it needs for that.
+fn seconds(time: Duration) -> String {
+    let digits = format!("{}.{:09}", time.as_secs(), time.subsec_nanos());
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 impl Output {

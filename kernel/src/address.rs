@@ -8,8 +8,17 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessa
 use rtnetlink::AddressMessageBuilder;
 
 use crate::link::family;
-use crate::netlink::rtnl::{self, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR, request};
+use crate::netlink::attribute::{Attributes, ip, number};
+use crate::netlink::rtnl::{RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR, request};
 use crate::netlink::{Error, Frame, Request};
+
+/// `sizeof(struct ifaddrmsg)`.
+const HEADER: usize = 8;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 
 /// An address as the kernel describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,26 +34,32 @@ pub struct Address {
 }
 
 impl Address {
-    fn parse(frame: &Frame) -> Result<Option<Self>, Error> {
-        let message: AddressMessage = rtnl::parse(frame, RTM_NEWADDR)?;
-        let mut flags = AddressFlags::empty();
+    /// Out of `struct ifaddrmsg` and `IFA_*` (`include/uapi/linux/if_addr.h`).
+    fn parse(frame: &Frame) -> Result<Self, Error> {
+        let malformed = |what: &str| Error::Malformed(format!("a message of type {} {what}", frame.message_type()));
+        let (Some((header, attributes)), RTM_NEWADDR) =
+            (frame.payload().split_first_chunk::<HEADER>(), frame.message_type())
+        else {
+            return Err(malformed("instead of an address"));
+        };
+        let mut flags = u32::from(header[2]);
         let (mut address, mut local) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
+        for (kind, value) in Attributes(attributes) {
+            match kind {
                 // With a peer, IFA_ADDRESS is the peer's and IFA_LOCAL ours.
-                AddressAttribute::Address(ip) => address = Some(*ip),
-                AddressAttribute::Local(ip) => local = Some(*ip),
-                AddressAttribute::Flags(found) => flags = *found,
+                IFA_ADDRESS => address = ip(value),
+                IFA_LOCAL => local = ip(value),
+                IFA_FLAGS => flags = number(value),
                 _ => {}
             }
         }
-        let network = local.or(address).and_then(|ip| IpNetwork::new(ip, message.header.prefix_len).ok());
-        Ok(network.map(|network| Self {
-            link: message.header.index,
-            network,
-            tentative: flags.contains(AddressFlags::Tentative),
-            dad_failed: flags.contains(AddressFlags::Dadfailed),
-        }))
+        let network = local.or(address).and_then(|ip| IpNetwork::new(ip, header[1]).ok());
+        Ok(Self {
+            link: number(&header[4..]),
+            network: network.ok_or_else(|| malformed("without an address"))?,
+            tentative: flags & IFA_F_TENTATIVE != 0,
+            dad_failed: flags & IFA_F_DADFAILED != 0,
+        })
     }
 
     /// The addresses that answer a request.
@@ -53,7 +68,7 @@ impl Address {
     ///
     /// When an answer is not an address.
     pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
-        frames.iter().filter_map(|frame| Self::parse(frame).transpose()).collect()
+        frames.iter().map(Self::parse).collect()
     }
 
     /// Whether the address can be reached from other networks: neither loopback, link-local, multicast nor unspecified.

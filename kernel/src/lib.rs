@@ -17,7 +17,7 @@
 //! records what was done in [`plan::Applied`], so a failure at any point is undone in reverse; steps which are a single
 //! route request each go out together in one message.
 //!
-//! Messages are built with the `rtnetlink` builders and parsed with `netlink-packet-route`.
+//! Requests are built with the `rtnetlink` builders; answers are read for what plugins look at.
 
 pub mod address;
 mod errno;

@@ -1,17 +1,19 @@
 //! Routes (`ip route`).
 
+mod parse;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
 };
 use rtnetlink::RouteMessageBuilder;
 
 use crate::link::family;
-use crate::netlink::rtnl::{self, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, request};
+use crate::netlink::rtnl::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, request};
 use crate::netlink::{Error, Frame, Request};
 
 /// A route: where to, through what.
@@ -105,57 +107,9 @@ impl Route {
     pub fn from_frames(frames: &[Frame]) -> Result<Vec<Self>, Error> {
         let mut routes = Vec::new();
         for frame in frames {
-            routes.extend(Self::from_message(&rtnl::parse(frame, RTM_NEWROUTE)?));
+            routes.extend(parse::routes(frame)?);
         }
         Ok(routes)
-    }
-
-    fn from_message(message: &RouteMessage) -> Vec<Self> {
-        let header = &message.header;
-        let is_ipv6 = header.address_family == family(true);
-        let unspecified = if is_ipv6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
-        let mut route = Self {
-            table: Some(u32::from(header.table)),
-            scope: Some(header.scope.into()),
-            ..Self::to(unspecified.into())
-        };
-        let mut destination = unspecified;
-        let mut hops = Vec::new();
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(to) => destination = ip_of(to).unwrap_or(destination),
-                RouteAttribute::Gateway(via) => route.gateway = ip_of(via),
-                RouteAttribute::PrefSource(source) => route.source = ip_of(source),
-                RouteAttribute::Priority(priority) => route.priority = Some(*priority),
-                RouteAttribute::Table(table) => route.table = Some(*table),
-                RouteAttribute::Oif(index) => route.oif = Some(*index),
-                RouteAttribute::MultiPath(next) => hops.clone_from(next),
-                RouteAttribute::Metrics(metrics) => route.take_metrics(metrics),
-                _ => {}
-            }
-        }
-        let Ok(dst) = IpNetwork::new(destination, header.destination_prefix_length) else { return Vec::new() };
-        route.dst = dst;
-        if hops.is_empty() {
-            return vec![route];
-        }
-        let via = |hop: &netlink_packet_route::route::RouteNextHop| {
-            hop.attributes.iter().find_map(|attribute| match attribute {
-                RouteAttribute::Gateway(via) => ip_of(via),
-                _ => None,
-            })
-        };
-        hops.iter().map(|hop| Self { gateway: via(hop), oif: Some(hop.interface_index), ..route.clone() }).collect()
-    }
-
-    fn take_metrics(&mut self, metrics: &[RouteMetric]) {
-        for metric in metrics {
-            match metric {
-                RouteMetric::Mtu(mtu) => self.mtu = Some(*mtu),
-                RouteMetric::Advmss(advmss) => self.advmss = Some(*advmss),
-                _ => {}
-            }
-        }
     }
 }
 
@@ -196,9 +150,7 @@ pub fn get(address: IpAddr) -> Request {
 ///
 /// When the answer is not a route.
 pub fn is_local(frames: &[Frame]) -> Result<bool, Error> {
-    let kinds =
-        frames.iter().map(|frame| rtnl::parse::<RouteMessage>(frame, RTM_NEWROUTE).map(|route| route.header.kind));
-    Ok(kinds.collect::<Result<Vec<_>, _>>()?.contains(&RouteType::Local))
+    frames.iter().try_fold(false, |found, frame| Ok(found | parse::is_local(frame)?))
 }
 
 /// `ip -4|-6 route show table TABLE`, filtered by the kernel; to be dumped.
@@ -214,13 +166,5 @@ fn route_address(ip: IpAddr) -> RouteAddress {
     match ip {
         IpAddr::V4(ip) => RouteAddress::Inet(ip),
         IpAddr::V6(ip) => RouteAddress::Inet6(ip),
-    }
-}
-
-fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(ip) => Some(IpAddr::V4(*ip)),
-        RouteAddress::Inet6(ip) => Some(IpAddr::V6(*ip)),
-        _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::process::Command;
 
+use nftables::helper::{DEFAULT_ARGS, DEFAULT_NFT, get_current_ruleset_raw};
 use serde_json::{Map, Value};
 
 use crate::normal::Names;
@@ -14,7 +15,8 @@ const OF_IPTABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
 /// The rules of the calling thread's namespace, one a line. Built-in chains of iptables do not count: which of them
 /// exist says which tables somebody has looked at.
 pub(crate) fn lines(names: &Names) -> Vec<String> {
-    let nft: Value = serde_json::from_str(&output(&["nft", "-j", "list", "ruleset"])).expect("nft prints JSON");
+    let text = get_current_ruleset_raw(DEFAULT_NFT, DEFAULT_ARGS).expect("nft lists the ruleset");
+    let nft: Value = serde_json::from_str(&text).expect("nft prints JSON");
     let objects = nft["nftables"].as_array().expect("a list of objects");
     let mut lines = nft_lines(objects);
     for (family, command) in [("ip", "iptables-save"), ("ip6", "ip6tables-save")] {

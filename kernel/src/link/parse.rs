@@ -5,7 +5,7 @@
 
 use super::{Link, Port};
 use crate::mac::Mac;
-use crate::netlink::attribute::Attributes;
+use crate::netlink::attribute::{Attributes, number};
 use crate::netlink::rtnl::RTM_NEWLINK;
 use crate::netlink::{Error, Frame};
 
@@ -89,10 +89,6 @@ fn bridge(link: &mut Link, options: &[u8]) {
 fn port(options: &[u8]) -> Port {
     let is_on = |wanted| Attributes(options).any(|(kind, value)| kind == wanted && value != [0]);
     Port { hairpin: is_on(IFLA_BRPORT_MODE), isolated: is_on(IFLA_BRPORT_ISOLATED) }
-}
-
-fn number(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,5 +1,7 @@
 //! Attributes: length, type, value, padding to four bytes (`struct nlattr`).
 
+use std::net::IpAddr;
+
 use super::frame::{align, u16_at};
 
 /// `NLA_TYPE_MASK`: the type without the flags for nesting and byte order.
@@ -20,6 +22,17 @@ impl<'a> Iterator for Attributes<'a> {
         self.0 = self.0.get(align(length)..).unwrap_or_default();
         Some((kind, value))
     }
+}
+
+/// A value of four bytes in the machine's order; zero when it is shorter.
+pub(crate) fn number(value: &[u8]) -> u32 {
+    value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// An address of either family.
+pub(crate) fn ip(value: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from)).ok()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! rtnetlink messages as requests, and frames as rtnetlink messages (`include/uapi/linux/rtnetlink.h`).
+//! rtnetlink messages as requests (`include/uapi/linux/rtnetlink.h`).
 //!
-//! The crate with the message types also has one enumeration of all of them. It is not used here: whoever parses or
-//! prints it links the code for every object of rtnetlink, which makes a plugin half a megabyte larger.
+//! The crate with the message types also has one enumeration of all of them. It is not used here: whoever emits, parses
+//! or prints it links the code for every object of rtnetlink, which makes a plugin half a megabyte larger.
 
-use netlink_packet_core::{Emitable, Parseable};
+use netlink_packet_core::Emitable;
 
-use super::{Error, Frame, Request};
+use super::Request;
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;
@@ -27,12 +27,4 @@ pub(crate) fn request(kind: u16, message: &impl Emitable, flags: u16) -> Request
     let mut payload = vec![0; message.buffer_len()];
     message.emit(&mut payload);
     Request { kind, flags, payload }
-}
-
-/// The message in `frame`, which has to be of type `kind`.
-pub(crate) fn parse<M: Parseable<[u8]>>(frame: &Frame, kind: u16) -> Result<M, Error> {
-    if frame.message_type() != kind {
-        return Err(Error::Malformed(format!("a message of type {} instead of {kind}", frame.message_type())));
-    }
-    M::parse(frame.payload()).map_err(|error| Error::Malformed(error.to_string()))
 }

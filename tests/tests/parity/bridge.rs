@@ -235,7 +235,7 @@ fn unanswerable() -> Vec<Row> {
         row("CHECK in an old version").version("0.3.1").steps(&[ADD, CHECK, DEL]),
         row("CHECK with a lost netns").steps(&[ADD, Step::Lost("CHECK"), DEL]),
         row("prevResult of another version").with("prevResult", old).steps(&[CHECK]),
-        row("prevResult of a wrong type").with("prevResult", json!("x")).steps(&[CHECK]),
+        row("prevResult of a wrong type").with("prevResult", json!("x")).steps(&[CHECK]).wrong_type(),
         Row::bridge("CHECK in layer 2", json!({})).steps(&[ADD, CHECK, DEL]).differs(
             "without IPAM there is no IPAM plugin to ask",
             &[

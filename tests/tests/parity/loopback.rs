@@ -40,7 +40,7 @@ pub(crate) fn rows() -> Vec<Row> {
         plain("ADD with a lost netns").steps(&[Step::Lost("ADD")]),
         plain("a previous result").with("prevResult", previous.clone()),
         plain("a previous result of another version").with("prevResult", previous).version("0.3.1"),
-        plain("a previous result that is none").with("prevResult", json!([])).steps(&[ADD, DEL]),
+        plain("a previous result that is none").with("prevResult", json!([])).steps(&[ADD, DEL]).wrong_type(),
         plain("another address").prepare("ip -n c1 address add 10.0.0.1/8 dev lo"),
         plain("no IPv6").prepare("ip netns exec c1 sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'"),
     ]

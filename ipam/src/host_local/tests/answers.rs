@@ -203,10 +203,7 @@ fn a_full_set_says_so_and_takes_nothing_from_the_others() {
     let config = node.config(&ipam);
     (0..5).for_each(|n| assert!(node.call("ADD", &format!("c{n}"), &config).ok));
     let full = node.call("ADD", "cid1", &config);
-    assert_eq!(
-        full.msg(),
-        "failed to allocate for range 1: no IP addresses available in range set: 10.2.0.1-10.2.0.6"
-    );
+    assert_eq!(full.msg(), "failed to allocate for range 1: no IP addresses available in range set: 10.2.0.1-10.2.0.6");
     assert!(full.details().starts_with("5 of 5 in use; "), "{}", full.details());
     assert!(full.details().contains("GC"), "{}", full.details());
     assert_eq!(node.lease("10.1.0.7"), None);

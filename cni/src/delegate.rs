@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::exec::{self, Command, Output};
+use crate::exec::{self, Command, Output, Running};
 use crate::plugin::{Call, Verb};
 use crate::quote::quote;
 use crate::result::AddResult;
@@ -46,12 +46,12 @@ impl<'a> Delegate<'a> {
     /// ADD: the delegate's result. Should the delegate succeed with an answer that makes no sense, it is told to DEL,
     /// because it may have reserved something that nobody knows of.
     pub fn add(&self) -> Result<AddResult, Error> {
-        let output = self.run(Verb::Add)?;
-        AddResult::parse_answer(&output.stdout, self.call.version).inspect_err(|_| {
-            if let Err(error) = self.del() {
-                self.call.warn(format_args!("cannot undo the ADD of {}: {error}", self.program.display()));
-            }
-        })
+        self.begin_add()?.finish()
+    }
+
+    /// Starts ADD, whose result is asked for later.
+    pub fn begin_add(&self) -> Result<Pending<'_>, Error> {
+        Ok(Pending { delegate: self, running: self.begin(Verb::Add)? })
     }
 
     /// DEL.
@@ -75,6 +75,11 @@ impl<'a> Delegate<'a> {
     }
 
     fn run(&self, verb: Verb) -> Result<Output, Error> {
+        let running = self.begin(verb)?;
+        self.finish(verb, running)
+    }
+
+    fn begin(&self, verb: Verb) -> Result<Running<'_>, Error> {
         let command = Command {
             program: &self.program,
             arg0: None,
@@ -82,7 +87,11 @@ impl<'a> Delegate<'a> {
             stdin: &self.call.stdin,
             timeout: self.timeout,
         };
-        let output = exec::run(&command).map_err(|error| self.explain(verb, error))?;
+        exec::begin(&command, &self.call.stdin).map_err(|error| self.explain(verb, error))
+    }
+
+    fn finish(&self, verb: Verb, running: Running<'_>) -> Result<Output, Error> {
+        let output = running.finish().map_err(|error| self.explain(verb, error))?;
         // Where stderr is all that a failed plugin has said, the error holds it.
         if output.status.success() || !output.stdout.is_empty() {
             self.call.stderr().write(&output.stderr);
@@ -99,6 +108,26 @@ impl<'a> Delegate<'a> {
                 .with_details(format!("{TIMEOUT_VARIABLE} sets the limit in seconds"));
         }
         error
+    }
+}
+
+/// An ADD under way.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    delegate: &'a Delegate<'a>,
+    running: Running<'a>,
+}
+
+impl Pending<'_> {
+    /// The delegate's result; see [`Delegate::add`].
+    pub fn finish(self) -> Result<AddResult, Error> {
+        let Pending { delegate, running } = self;
+        let output = delegate.finish(Verb::Add, running)?;
+        AddResult::parse_answer(&output.stdout, delegate.call.version).inspect_err(|_| {
+            if let Err(error) = delegate.del() {
+                delegate.call.warn(format_args!("cannot undo the ADD of {}: {error}", delegate.program.display()));
+            }
+        })
     }
 }
 

@@ -17,7 +17,7 @@ pub fn sentence(errno: Errno) -> String {
         // `RPC struct is bad`: an abbreviation keeps its capitals.
         (Some(first), Some(second)) if second.is_lowercase() => {
             let rest = &text[first.len_utf8()..];
-            format!("{}{rest}", first.to_lowercase())
+            format!("{}{rest}", first.to_ascii_lowercase())
         }
         _ => text.to_owned(),
     }

@@ -1,13 +1,43 @@
 //! The IPAM plugin of an interface plugin.
 
-use cni::delegate::Delegate;
+use cni::delegate::{Delegate, Pending};
 use cni::plugin::Call;
 use cni::result::AddResult;
 use cni::{Code, Error};
 
+/// The IPAM plugins that look at nothing but their configuration, so that they can work while the link is being made.
+/// Others may need the link: a DHCP client talks through it.
+const NEEDS_NO_LINK: [&str; 2] = ["host-local", "static"];
+
 /// The IPAM plugin that a configuration names.
 #[derive(Debug)]
-pub struct Ipam<'a>(Delegate<'a>);
+pub struct Ipam<'a> {
+    delegate: Delegate<'a>,
+    needs_link: bool,
+}
+
+/// A question for addresses that is being answered.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    ipam: &'a Ipam<'a>,
+    answer: Pending<'a>,
+}
+
+impl Asked<'_> {
+    /// The answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ipam::add`].
+    pub fn answer(self) -> Result<AddResult, Error> {
+        let result = self.answer.finish()?;
+        if result.ips.is_empty() {
+            let _ = self.ipam.del();
+            return Err(Error::internal("IPAM plugin returned missing IP config"));
+        }
+        Ok(result)
+    }
+}
 
 impl<'a> Ipam<'a> {
     /// Finds the IPAM plugin `kind`; none when that is empty, on a network without addresses.
@@ -19,7 +49,23 @@ impl<'a> Ipam<'a> {
         if kind.is_empty() {
             return Ok(None);
         }
-        Delegate::find(call, kind).map(|delegate| Some(Self(delegate)))
+        let delegate = Delegate::find(call, kind)?;
+        Ok(Some(Self { delegate, needs_link: !NEEDS_NO_LINK.contains(&kind) }))
+    }
+
+    /// Whether the link has to be there before addresses can be asked for.
+    #[must_use]
+    pub fn needs_link(&self) -> bool {
+        self.needs_link
+    }
+
+    /// Asks for addresses; the answer can wait.
+    ///
+    /// # Errors
+    ///
+    /// When the IPAM plugin can't be started.
+    pub fn ask(&self) -> Result<Asked<'_>, Error> {
+        Ok(Asked { ipam: self, answer: self.delegate.begin_add()? })
     }
 
     /// Asks for addresses.
@@ -28,12 +74,7 @@ impl<'a> Ipam<'a> {
     ///
     /// The IPAM plugin's own error, or that it gave no address.
     pub fn add(&self) -> Result<AddResult, Error> {
-        let result = self.0.add()?;
-        if result.ips.is_empty() {
-            let _ = self.del();
-            return Err(Error::internal("IPAM plugin returned missing IP config"));
-        }
-        Ok(result)
+        self.ask()?.answer()
     }
 
     /// Gives the addresses back.
@@ -42,7 +83,7 @@ impl<'a> Ipam<'a> {
     ///
     /// The IPAM plugin's own error.
     pub fn del(&self) -> Result<(), Error> {
-        self.0.del()
+        self.delegate.del()
     }
 
     /// Whether the addresses are still reserved.
@@ -51,7 +92,7 @@ impl<'a> Ipam<'a> {
     ///
     /// The IPAM plugin's own error.
     pub fn check(&self) -> Result<(), Error> {
-        self.0.check()
+        self.delegate.check()
     }
 
     /// Has the addresses freed that no valid attachment holds; it reads which those are from the same document.
@@ -60,7 +101,7 @@ impl<'a> Ipam<'a> {
     ///
     /// The IPAM plugin's own error.
     pub fn gc(&self) -> Result<(), Error> {
-        self.0.gc()
+        self.delegate.gc()
     }
 }
 

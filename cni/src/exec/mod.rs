@@ -14,6 +14,7 @@ mod failure;
 mod pipes;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -101,21 +102,63 @@ pub enum Error {
 
 /// Starts a plugin and waits for its end.
 pub fn run(command: &Command<'_>) -> Result<Output, Error> {
+    begin(command, command.stdin)?.finish()
+}
+
+/// Starts a plugin and gives it its document. Whoever has something else to do meanwhile does it before
+/// [`Running::finish`].
+///
+/// The document comes apart from the command, because it has to last until then and the rest has not.
+pub fn begin<'a>(command: &Command<'_>, document: &'a [u8]) -> Result<Running<'a>, Error> {
     let now = Instant::now();
     let deadline = now.checked_add(command.timeout).unwrap_or(now + FOREVER);
     let mut child = start(command, || thread::sleep(BUSY_PAUSE))?;
-    let served = pipes::serve(&mut child, command.stdin, deadline);
-    // Whatever happened, no process and no zombie stays. Killing one that has exited does nothing.
-    if !matches!(served, Ok(pipes::Served { end: pipes::End::Exited, .. })) {
-        let _ = child.kill();
+    let pipes = pipes::Pipes::of(&mut child, document);
+    Ok(Running { program: command.program.to_owned(), timeout: command.timeout, deadline, child, pipes: Some(pipes) })
+}
+
+/// A plugin at work. Dropped without [`Running::finish`] it is killed; in either case it is reaped.
+pub struct Running<'a> {
+    program: PathBuf,
+    timeout: Duration,
+    deadline: Instant,
+    child: Child,
+    /// None once the conversation is over.
+    pipes: Option<io::Result<pipes::Pipes<'a>>>,
+}
+
+impl Running<'_> {
+    /// Waits for its end.
+    pub fn finish(mut self) -> Result<Output, Error> {
+        let pipes = self.pipes.take().unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()));
+        let served = pipes.and_then(|pipes| pipes.serve(&mut self.child, self.deadline));
+        // Whatever happened, no process and no zombie stays. Killing one that has exited does nothing.
+        if !matches!(served, Ok(pipes::Served { end: pipes::End::Exited, .. })) {
+            let _ = self.child.kill();
+        }
+        let program = || self.program.clone();
+        let status = self.child.wait().map_err(|source| Error::Pipe { program: program(), source })?;
+        let served = served.map_err(|source| Error::Pipe { program: program(), source })?;
+        match served.end {
+            pipes::End::Exited => Ok(Output { status, stdout: served.stdout, stderr: served.stderr }),
+            pipes::End::Deadline => Err(Error::TimedOut { program: program(), timeout: self.timeout }),
+            pipes::End::TooMuch => Err(Error::TooMuchOutput { program: program() }),
+        }
     }
-    let program = || command.program.to_owned();
-    let status = child.wait().map_err(|source| Error::Pipe { program: program(), source })?;
-    let served = served.map_err(|source| Error::Pipe { program: program(), source })?;
-    match served.end {
-        pipes::End::Exited => Ok(Output { status, stdout: served.stdout, stderr: served.stderr }),
-        pipes::End::Deadline => Err(Error::TimedOut { program: program(), timeout: command.timeout }),
-        pipes::End::TooMuch => Err(Error::TooMuchOutput { program: program() }),
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if self.pipes.take().is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl fmt::Debug for Running<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Running {{ program: {:?}, pid: {} }}", self.program, self.child.id())
     }
 }
 

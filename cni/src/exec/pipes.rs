@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,12 @@ use crate::exec::{STDERR_MAX, STDOUT_MAX};
 
 /// How often to look whether the child is gone while its pipes are open and silent: a descendant may hold them.
 const LOOK: Duration = Duration::from_millis(100);
-/// Between the end of its pipes and its own end a child needs some microseconds.
+/// Between the end of its pipes and its own end a child needs some hundred microseconds. Sleeping takes at least fifty
+/// more than one asks for, so the first looks are taken without.
+const LOOKS_AWAKE: u32 = 200;
 const FIRST_NAP: Duration = Duration::from_micros(50);
-const CHUNK: usize = 64 << 10;
+/// Results are smaller than that.
+const CHUNK: usize = 8 << 10;
 
 /// What was heard, and how it ended.
 pub(super) struct Served {
@@ -35,35 +38,75 @@ pub(super) enum End {
     TooMuch,
 }
 
-/// Feeds `document` to the child and collects what it prints.
-pub(super) fn serve(child: &mut Child, document: &[u8], deadline: Instant) -> io::Result<Served> {
-    let mut stdin = Feed::new(child.stdin.take(), document)?;
-    let mut stdout = Drain::new(child.stdout.take(), STDOUT_MAX)?;
-    let mut stderr = Drain::new(child.stderr.take(), STDERR_MAX)?;
-    let mut gone = false;
-    let end = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if stdout.overflowed {
-            break End::TooMuch;
+/// The three pipes of a child.
+pub(super) struct Pipes<'a> {
+    stdin: Feed<'a>,
+    stdout: Drain<ChildStdout>,
+    stderr: Drain<ChildStderr>,
+}
+
+impl<'a> Pipes<'a> {
+    /// Takes the pipes over and writes of `document` what fits, which nearly always is all: the child can begin.
+    pub(super) fn of(child: &mut Child, document: &'a [u8]) -> io::Result<Pipes<'a>> {
+        let mut stdin = Feed::new(child.stdin.take(), document)?;
+        stdin.write()?;
+        let stdout = Drain::new(child.stdout.take(), STDOUT_MAX)?;
+        let stderr = Drain::new(child.stderr.take(), STDERR_MAX)?;
+        Ok(Pipes { stdin, stdout, stderr })
+    }
+
+    /// Feeds the rest of the document to the child and collects what it prints.
+    pub(super) fn serve(mut self, child: &mut Child, deadline: Instant) -> io::Result<Served> {
+        let mut gone = false;
+        let end = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.stdout.overflowed {
+                break End::TooMuch;
+            }
+            if self.stdout.pipe.is_none() && self.stderr.pipe.is_none() {
+                break await_exit(child, deadline)?;
+            }
+            if left.is_zero() {
+                break End::Deadline;
+            }
+            let patience = if gone { Duration::ZERO } else { left.min(LOOK) };
+            let heard = self.turn(patience)?;
+            if gone && !heard {
+                break End::Exited;
+            }
+            gone = gone || !heard && child.try_wait()?.is_some();
+        };
+        Ok(Served { end, stdout: self.stdout.kept, stderr: self.stderr.kept })
+    }
+
+    /// Waits until a pipe is ready, and serves those that are. False when nothing happened.
+    fn turn(&mut self, patience: Duration) -> io::Result<bool> {
+        let Pipes { stdin, stdout, stderr } = self;
+        let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(3);
+        let ends =
+            [(stdin.fd(), PollFlags::POLLOUT), (stdout.fd(), PollFlags::POLLIN), (stderr.fd(), PollFlags::POLLIN)];
+        polled.extend(ends.iter().filter_map(|(fd, events)| Some(PollFd::new((*fd)?, *events))));
+        match poll(&mut polled, timeout(patience)) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
-        if stdout.pipe.is_none() && stderr.pipe.is_none() {
-            break await_exit(child, deadline)?;
-        }
-        if left.is_zero() {
-            break End::Deadline;
-        }
-        let patience = if gone { Duration::ZERO } else { left.min(LOOK) };
-        let heard = turn(&mut stdin, &mut stdout, &mut stderr, patience)?;
-        if gone && !heard {
-            break End::Exited;
-        }
-        gone = gone || !heard && child.try_wait()?.is_some();
-    };
-    Ok(Served { end, stdout: stdout.kept, stderr: stderr.kept })
+        // All ends are non-blocking: those that are not ready cost one refused call.
+        stdin.write()?;
+        stdout.read()?;
+        stderr.read()?;
+        Ok(true)
+    }
 }
 
 /// Waits for a child that has closed its outputs. Nearly always it is exiting.
 fn await_exit(child: &mut Child, deadline: Instant) -> io::Result<End> {
+    for _ in 0..LOOKS_AWAKE {
+        if child.try_wait()?.is_some() {
+            return Ok(End::Exited);
+        }
+        thread::yield_now();
+    }
     let mut nap = FIRST_NAP;
     while child.try_wait()?.is_none() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -74,28 +117,6 @@ fn await_exit(child: &mut Child, deadline: Instant) -> io::Result<End> {
         nap = (nap * 2).min(LOOK);
     }
     Ok(End::Exited)
-}
-
-/// Waits until a pipe is ready, and serves those that are. False when nothing happened.
-fn turn(
-    stdin: &mut Feed<'_>,
-    stdout: &mut Drain<impl Read + AsFd>,
-    stderr: &mut Drain<impl Read + AsFd>,
-    patience: Duration,
-) -> io::Result<bool> {
-    let mut polled: Vec<PollFd<'_>> = Vec::with_capacity(3);
-    let ends = [(stdin.fd(), PollFlags::POLLOUT), (stdout.fd(), PollFlags::POLLIN), (stderr.fd(), PollFlags::POLLIN)];
-    polled.extend(ends.iter().filter_map(|(fd, events)| Some(PollFd::new((*fd)?, *events))));
-    match poll(&mut polled, timeout(patience)) {
-        Ok(0) => return Ok(false),
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    // All ends are non-blocking: those that are not ready cost one refused call.
-    stdin.write()?;
-    stdout.read()?;
-    stderr.read()?;
-    Ok(true)
 }
 
 /// Rounded up, lest the last millisecond be spent spinning.

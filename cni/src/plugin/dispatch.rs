@@ -91,7 +91,7 @@ fn serve<P: Plugin>(
 }
 
 fn read_config(mut stdin: Box<dyn Read + '_>) -> Result<Config, Error> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(8 << 10); // else a dozen reads of 32 bytes and more
     stdin
         .read_to_end(&mut bytes)
         .map_err(|error| Error::new(Code::IO_FAILURE, format!("error reading from stdin: {}", reason(&error))))?;

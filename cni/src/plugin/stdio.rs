@@ -16,7 +16,7 @@ use crate::plugin::{Plugin, Stderr, World, run};
 pub fn main<P: Plugin>(plugin: &P) -> ExitCode {
     let world = World {
         env: std::env::vars_os().collect(),
-        stdin: Box::new(Stdin),
+        stdin: Box::new(Stdin { opened: false }),
         stdout: stdout().map(|file| Box::new(file) as Box<dyn Write>),
         stderr: Stderr::new(io::stderr()),
     };
@@ -25,14 +25,18 @@ pub fn main<P: Plugin>(plugin: &P) -> ExitCode {
 
 /// The process's stdin without the standard library's buffer, and without its habit of taking an unreadable or closed
 /// descriptor for an empty one. Nothing happens to it before it is read: VERSION leaves it alone.
-struct Stdin;
+struct Stdin {
+    /// Known not to be a placeholder.
+    opened: bool,
+}
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let unreadable = |errno: Errno| io::Error::other(format!("read /dev/stdin: {}", reason(&errno.into())));
-        if is_placeholder(io::stdin()).is_ok_and(|is| is) {
+        if !self.opened && is_placeholder(io::stdin()).is_ok_and(|is| is) {
             return Err(unreadable(Errno::EBADF));
         }
+        self.opened = true;
         loop {
             match nix::unistd::read(io::stdin().as_fd(), buffer) {
                 Ok(count) => return Ok(count),
@@ -71,9 +75,9 @@ mod tests {
     #[test]
     fn only_null_for_both_directions_is_a_placeholder() {
         let open = |path: &str, read: bool| OpenOptions::new().read(read).write(true).open(path).unwrap();
-        assert!(is_placeholder(&open("/dev/null", true)).unwrap());
-        assert!(!is_placeholder(&open("/dev/null", false)).unwrap());
-        assert!(!is_placeholder(&open("/dev/zero", true)).unwrap());
-        assert!(!is_placeholder(&tempfile::tempfile().unwrap()).unwrap());
+        assert!(is_placeholder(open("/dev/null", true)).unwrap());
+        assert!(!is_placeholder(open("/dev/null", false)).unwrap());
+        assert!(!is_placeholder(open("/dev/zero", true)).unwrap());
+        assert!(!is_placeholder(tempfile::tempfile().unwrap()).unwrap());
     }
 }

@@ -109,7 +109,8 @@ impl Socket {
         if protocol == NETLINK_ROUTE {
             inner.set_netlink_get_strict_chk(true)?;
         }
-        Ok(Self { inner, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] })
+        // Not zeroed: of a page that the kernel does not write to, there need not be one.
+        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(RECEIVE_BUFFER) })
     }
 
     /// Sends all `requests` in one message and returns their outcomes in the same order.
@@ -212,9 +213,9 @@ impl Socket {
 
     fn receive(&mut self) -> Result<Frames, Error> {
         loop {
-            let mut space = &mut self.buffer[..];
-            match self.inner.recv(&mut space, 0) {
-                Ok(length) => return Ok(Frames::new(self.buffer[..length].to_vec())),
+            self.buffer.clear();
+            match self.inner.recv(&mut self.buffer, 0) {
+                Ok(_) => return Ok(Frames::new(self.buffer.clone())),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }

@@ -142,13 +142,11 @@ impl<'a> Addition<'a> {
     }
 
     fn carry_out(&mut self, machine: &mut Machine, done: &mut Applied) -> Result<AddResult, Error> {
+        let answer = self.make_links(machine, done)?;
         let (config, links) = (self.config, &self.links);
-        plan::links(config, &self.owner, links).apply(machine, done).map_err(from_failure)?;
         let mut result = AddResult { interfaces: self.interfaces(), ..AddResult::default() };
-        let rest = match &self.ipam {
-            Some(ipam) => {
-                let answer = ipam.add()?;
-                self.leased = true;
+        let rest = match answer {
+            Some(answer) => {
                 (result.ips, result.routes, result.dns) = (answer.ips, answer.routes, answer.dns);
                 plan::complete(config, &mut result);
                 plan::addresses(config, &self.owner, links, &result)?
@@ -162,6 +160,21 @@ impl<'a> Addition<'a> {
         plan::running(config, links, &result.ips).apply(machine, done).map_err(from_failure)?;
         self.describe_shared(machine, &mut result)?;
         Ok(result)
+    }
+
+    /// Makes the links and asks IPAM, at the same time if that can be.
+    fn make_links(&mut self, machine: &mut Machine, done: &mut Applied) -> Result<Option<AddResult>, Error> {
+        let links = plan::links(self.config, &self.owner, &self.links);
+        let early = self.ipam.as_ref().filter(|ipam| !ipam.needs_link()).map(Ipam::ask).transpose()?;
+        let made = links.apply(machine, done).map_err(from_failure);
+        let answer = match (early, &self.ipam) {
+            (Some(asked), _) => Some(asked.answer()),
+            (None, Some(ipam)) if made.is_ok() => Some(ipam.add()),
+            (None, _) => None,
+        };
+        // Whatever became of the links, a lease has to be given back from now on.
+        self.leased = matches!(answer, Some(Ok(_)));
+        made.and_then(|()| answer.transpose())
     }
 
     /// The interfaces of the answer, as far as they are known beforehand.

@@ -60,7 +60,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
     let second_is_lower = text.chars().nth(1).is_some_and(char::is_lowercase);
     let mut chars = text.chars();
     match chars.next() {
-        Some(first) if second_is_lower => first.to_lowercase().chain(chars).collect(),
+        Some(first) if second_is_lower => std::iter::once(first.to_ascii_lowercase()).chain(chars).collect(),
         _ => text,
     }
 }

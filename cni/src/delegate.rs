@@ -7,6 +7,7 @@
 //! A delegate that hangs would hang the caller, and with it the runtime's lock on the container. So it has a limit of time.
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::result::AddResult;
 
 /// Longer than the slowest delegate that works: a DHCP client that retries with back-off gives up after 208 s.
 const TIMEOUT: Duration = Duration::from_secs(220);
+/// How long a DEL may take that undoes an ADD without an answer.
+const UNDO_TIMEOUT: Duration = Duration::from_secs(10);
 /// The variable that sets another limit, in seconds.
 const TIMEOUT_VARIABLE: &str = "XNET_DELEGATE_TIMEOUT";
 
@@ -76,7 +79,7 @@ impl<'a> Delegate<'a> {
 
     fn run(&self, verb: Verb) -> Result<Output, Error> {
         let running = self.begin(verb)?;
-        self.finish(verb, running)
+        self.judge(verb, running.finish())
     }
 
     fn begin(&self, verb: Verb) -> Result<Running<'_>, Error> {
@@ -90,8 +93,17 @@ impl<'a> Delegate<'a> {
         exec::begin(&command, &self.call.stdin).map_err(|error| self.explain(verb, error))
     }
 
-    fn finish(&self, verb: Verb, running: Running<'_>) -> Result<Output, Error> {
-        let output = running.finish().map_err(|error| self.explain(verb, error))?;
+    /// DEL after an ADD of which nobody knows what it has done. What hung once may hang again, so it gets little time.
+    fn undo_add(&self) {
+        let hurried =
+            Delegate { call: self.call, program: self.program.clone(), timeout: self.timeout.min(UNDO_TIMEOUT) };
+        if let Err(error) = hurried.del() {
+            self.call.warn(format_args!("cannot undo the ADD of {}: {error}", self.program.display()));
+        }
+    }
+
+    fn judge(&self, verb: Verb, outcome: Result<Output, exec::Error>) -> Result<Output, Error> {
+        let output = outcome.map_err(|error| self.explain(verb, error))?;
         // Where stderr is all that a failed plugin has said, the error holds it.
         if output.status.success() || !output.stdout.is_empty() {
             self.call.stderr().write(&output.stderr);
@@ -122,12 +134,15 @@ impl Pending<'_> {
     /// The delegate's result; see [`Delegate::add`].
     pub fn finish(self) -> Result<AddResult, Error> {
         let Pending { delegate, running } = self;
-        let output = delegate.finish(Verb::Add, running)?;
-        AddResult::parse_answer(&output.stdout, delegate.call.version).inspect_err(|_| {
-            if let Err(error) = delegate.del() {
-                delegate.call.warn(format_args!("cannot undo the ADD of {}: {error}", delegate.program.display()));
-            }
-        })
+        let outcome = running.finish();
+        // A refusal is to be believed: nothing was reserved. An end without an answer is not.
+        let answered = outcome.as_ref().is_ok_and(|output| output.status.signal().is_none());
+        let output = match delegate.judge(Verb::Add, outcome) {
+            Err(error) if answered => return Err(error),
+            judged => judged,
+        };
+        let result = output.and_then(|output| AddResult::parse_answer(&output.stdout, delegate.call.version));
+        result.inspect_err(|_| delegate.undo_add())
     }
 }
 

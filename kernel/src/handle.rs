@@ -74,21 +74,23 @@ impl Handle {
         self.lookup(link::get(name))
     }
 
-    /// The link with `index`, by a lookup.
-    ///
-    /// # Errors
-    ///
-    /// Any refusal but "there is none".
-    pub fn link_at(&mut self, index: u32) -> Result<Option<Link>, Error> {
-        self.lookup(link::get_index(index))
-    }
-
     fn lookup(&mut self, request: Request) -> Result<Option<Link>, Error> {
         match self.socket.request(request) {
             Ok(frames) => Ok(Link::from_frames(&frames)?.into_iter().next()),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Those of the links called `names` that are there, by lookups in one message.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails or an answer can't be read.
+    pub fn links_named(&mut self, names: &[String]) -> Result<Vec<Link>, Error> {
+        let requests: Vec<Request> = names.iter().map(|name| link::get(name)).collect();
+        let frames: Vec<_> = self.socket.exchange(&requests)?.into_iter().filter_map(Result::ok).flatten().collect();
+        Link::from_frames(&frames)
     }
 
     /// All veths.
@@ -141,5 +143,79 @@ impl Handle {
             Err(error) => return Err(error),
         };
         Route::from_frames(&frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::link::{NewEnd, new_veth};
+    use crate::mac::Mac;
+    use crate::sandbox::alone;
+    use crate::{neighbour, rule};
+
+    fn ip(words: &str) -> String {
+        let output = Command::new("ip").args(words.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A pair with both ends here; the index of one.
+    fn pair(handle: &mut Handle) -> u32 {
+        use std::os::fd::AsFd;
+        let end = |name: &str, last| NewEnd { name: name.into(), mac: Mac::new([2, 0, 0, 0, 0, last]), mtu: None };
+        let request = new_veth(&end("a", 1), None, &end("b", 2), handle.netns().as_fd());
+        handle.call(request).unwrap();
+        handle.link("a").unwrap().unwrap().index
+    }
+
+    #[test]
+    fn very_many_requests_are_answered_each() {
+        alone(|| {
+            let mut handle = Handle::here().unwrap();
+            let index = pair(&mut handle);
+            let addresses = (0..400u32).map(|n| std::net::Ipv4Addr::from(0x0a00_0001 + n));
+            let mut requests: Vec<Request> =
+                addresses.map(|ip| address::add(index, IpAddr::from(ip).into(), false)).collect();
+            requests.push(requests[0].clone());
+            let outcomes = handle.exchange(&requests).unwrap();
+            assert_eq!(outcomes.len(), 401);
+            assert!(outcomes[..400].iter().all(Result::is_ok));
+            assert_eq!(outcomes[400].as_ref().unwrap_err().errno, Errno::EEXIST);
+            assert_eq!(handle.addresses(index, false).unwrap().len(), 400);
+        });
+    }
+
+    #[test]
+    fn neighbours_come_and_go() {
+        alone(|| {
+            let mut handle = Handle::here().unwrap();
+            let index = pair(&mut handle);
+            for address in ["10.0.0.9", "fd00::9"] {
+                let address: IpAddr = address.parse().unwrap();
+                handle.call(neighbour::replace(index, address, Mac::new([2, 0, 0, 0, 0, 9]))).unwrap();
+                let shown = ip(&format!("neighbour show {address} dev a"));
+                assert!(shown.contains("lladdr 02:00:00:00:00:09 PERMANENT"), "{shown}");
+                handle.call(neighbour::del(index, address)).unwrap();
+                assert_eq!(ip(&format!("neighbour show {address} dev a")), "");
+            }
+        });
+    }
+
+    #[test]
+    fn rules_come_and_go() {
+        alone(|| {
+            let mut handle = Handle::here().unwrap();
+            for (family, source, shown) in [("-4", "10.0.0.9/32", "10.0.0.9"), ("-6", "fd00::/64", "fd00::/64")] {
+                let source = source.parse().unwrap();
+                handle.call(rule::add(source, 1000)).unwrap();
+                let rules = ip(&format!("{family} rule"));
+                assert!(rules.contains(&format!("from {shown} lookup 1000")), "{rules}");
+                handle.call(rule::del(source, 1000)).unwrap();
+                assert!(!ip(&format!("{family} rule")).contains("1000"));
+            }
+        });
     }
 }

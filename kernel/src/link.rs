@@ -147,14 +147,6 @@ pub fn get(name: &str) -> Request {
     request(RTM_GETLINK, &message, 0)
 }
 
-/// `ip link show` of the link with an index.
-#[must_use]
-pub fn get_index(index: u32) -> Request {
-    let mut message = LinkUnspec::new_with_index(index).build();
-    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    request(RTM_GETLINK, &message, 0)
-}
-
 /// `ip link show type KIND`, filtered by the kernel; to be dumped.
 #[must_use]
 pub fn list(kind: InfoKind) -> Request {

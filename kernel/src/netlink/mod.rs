@@ -32,6 +32,9 @@ const REQUEST: u16 = 0x1 | 0x4;
 const DUMP: u16 = 0x300;
 /// The kernel fills dump messages up to 32 KiB when the reader's buffer allows it (`netlink_recvmsg`).
 const RECEIVE_BUFFER: usize = 64 * 1024;
+/// How many requests go out in one message. The answers to all of them wait in the socket before the first can be read,
+/// and some 280 fill it (`net.core.rmem_default`).
+const AT_ONCE: usize = 64;
 /// How often an interrupted dump is asked for again before its last answer is taken as it is.
 const DUMP_ATTEMPTS: usize = 10;
 
@@ -113,12 +116,21 @@ impl Socket {
         Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(RECEIVE_BUFFER) })
     }
 
-    /// Sends all `requests` in one message and returns their outcomes in the same order.
+    /// Sends all `requests` in one message, or several if they are very many, and returns their outcomes in the same
+    /// order.
     ///
     /// # Errors
     ///
     /// Only when the socket fails or an answer can't be read; refusals are outcomes.
     pub fn exchange(&mut self, requests: &[Request]) -> Result<Vec<Outcome>, Error> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for some in requests.chunks(AT_ONCE) {
+            outcomes.extend(self.exchange_some(some)?);
+        }
+        Ok(outcomes)
+    }
+
+    fn exchange_some(&mut self, requests: &[Request]) -> Result<Vec<Outcome>, Error> {
         let first = self.send(requests, REQUEST)?;
         let mut answers: Vec<Vec<Frame>> = requests.iter().map(|_| Vec::new()).collect();
         let mut outcomes: Vec<Option<Outcome>> = requests.iter().map(|_| None).collect();

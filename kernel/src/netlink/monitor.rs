@@ -43,6 +43,9 @@ impl Monitor {
     /// Whatever `poll(2)` answers.
     pub fn wait(&self, deadline: Instant) -> io::Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false); // also while other things go on happening
+        }
         // Round up, so as not to spin through the last millisecond.
         let timeout = PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX);
         let happened = poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout)? > 0;

@@ -204,9 +204,14 @@ impl Step for GatewayAddress {
                 text,
             ));
         }
-        let mut requests: Vec<Request> = conflicts.iter().map(|other| address::del(index, *other)).collect();
-        requests.push(address::add(index, self.address, true));
-        match on_host(machine, &requests) {
+        for other in &conflicts {
+            // One that went with another, as secondary addresses do, or by somebody else's hand, is gone as well.
+            match on_host(machine, &[address::del(index, *other)]) {
+                Err(error) if !error.is_not_found() => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        match on_host(machine, &[address::add(index, self.address, true)]) {
             Err(error) if !error.is_exists() => return Err(failed(error)),
             _ => {}
         }

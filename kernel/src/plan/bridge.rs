@@ -153,7 +153,9 @@ impl Step for PortVlans {
                 // A new port is in its bridge's default VLAN and in no other, so there is nothing to list.
                 let bridge = machine.host()?.link(&self.bridge)?;
                 let default = bridge.and_then(|bridge| bridge.default_pvid).filter(|vid| *vid != 0);
-                requests.extend(default.map(|vid| vlan::del(port, &[vid])));
+                if let Some(vid) = default.filter(|vid| !self.vlans.iter().any(|vlan| vlan.vid == *vid)) {
+                    requests.push(vlan::del(port, &[vid]));
+                }
             }
             requests.push(vlan::add(port, &self.vlans));
             on_host(machine, &requests)
@@ -212,22 +214,20 @@ impl Step for VlanGateway {
             let bridge = machine.index(Side::Host, &self.bridge)?;
             let host = machine.host()?;
             if host.link(&self.gateway.name)?.is_some() {
-                return Ok(false);
+                return Ok(());
             }
             let request = {
                 use std::os::fd::AsFd;
                 link::new_veth(&self.port, Some(bridge), &self.gateway, host.netns().as_fd())
             };
             match host.call(request) {
-                Err(error) if error.is_exists() => Ok(false),
-                made => made.map(|()| true),
+                Err(error) if error.is_exists() => Ok(()),
+                made => made,
             }
         };
-        match make(machine) {
-            Ok(true) => self.vlans().apply(machine)?,
-            Ok(false) => {}
-            Err(error) => return self.refused(error),
-        }
+        make(machine).or_else(|error| self.refused(error))?;
+        // Also when it is there already: whoever made it may have died before this.
+        self.vlans().apply(machine)?;
         let _ = sysctl::write(&format!("net/ipv6/conf/{}/accept_ra", self.gateway.name), "0");
         on_host(machine, &[link::set_up(&self.gateway.name, true)]).or_else(|error| self.refused(error))
     }

@@ -191,6 +191,26 @@ fn a_gateway_does_not_share_its_link_unless_forced() {
 }
 
 #[test]
+fn by_force_secondary_addresses_go_with_the_first() {
+    alone(|| {
+        let mut machine = machine();
+        let mut plan = Plan::new();
+        plan.push(bridge());
+        plan.apply(&mut machine, &mut Applied::default()).unwrap();
+        for address in ["10.1.0.5/24", "10.1.0.6/24"] {
+            let words = ["address", "add", address, "dev", "br0"];
+            assert!(std::process::Command::new("ip").args(words).status().unwrap().success());
+        }
+        let mut plan = Plan::new();
+        plan.push(GatewayAddress { link: "br0".into(), address: "10.1.0.1/24".parse().unwrap(), force: true });
+        plan.apply(&mut machine, &mut Applied::default()).unwrap();
+        let index = machine.index(Side::Host, "br0").unwrap();
+        let found = machine.host().unwrap().addresses(index, false).unwrap();
+        assert_eq!(found.iter().map(|address| address.network.to_string()).collect::<Vec<_>>(), ["10.1.0.1/24"]);
+    });
+}
+
+#[test]
 fn every_kind_of_damage_is_found_and_named() {
     let damage: [(&[&str], &str); 7] = [
         (&["ip", "address", "del", "10.1.0.2/24", "dev", "eth0"], "link eth0 does not have the address 10.1.0.2/24"),

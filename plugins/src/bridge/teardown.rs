@@ -1,8 +1,11 @@
 //! DEL and GC of the `bridge` plugin: what an attachment owns, found by name and tag.
 
+use std::net::IpAddr;
+
 use cni::plugin::{Attachment, Call, ValidAttachments};
 use cni::{Code, Error, Owner};
-use kernel::link;
+use kernel::address::Address;
+use kernel::link::{self, Link};
 use kernel::netlink;
 use kernel::plan::{Machine, Side};
 
@@ -23,46 +26,58 @@ pub(super) fn del(call: &Call, config: &Config, attachment: &Attachment) -> Resu
     };
     let owner = attachment.owner(&call.name);
     let mut failures = Failures::default();
-    failures.note(links(&mut machine, attachment, &owner));
-    failures.note(with_ipam(call, config, Ipam::del));
+    let masquerades = config.ip_masq && !config.ipam.is_empty();
+    let known = if masquerades { known_addresses(call, &mut machine, attachment) } else { Vec::new() };
+    match links(&mut machine, attachment, &owner) {
+        Ok(()) => failures.note(with_ipam(call, config, Ipam::del)),
+        // The lease stays as long as a link may have the address.
+        refused => failures.note(refused),
+    }
     if config.mac_spoof_check {
         failures.note(spoof_check::remove(&mut machine, &owner, &owner.host_veth(0)));
     }
-    if config.ip_masq && !config.ipam.is_empty() {
-        // A previous result of another version than it says is no reason to leave anything behind.
-        let known = call.prev_result().ok().flatten().map(|previous| addresses_of(&previous)).unwrap_or_default();
+    if masquerades {
         failures.note(masquerade::remove(&mut machine, &owner, &known));
     }
     failures.into_result()
+}
+
+/// The addresses of the attachment: as the previous result has them, else as the link has them, as long as it is there.
+/// With them nothing needs to be searched, and nothing of another interface of the container is taken for this one's.
+fn known_addresses(call: &Call, machine: &mut Machine, attachment: &Attachment) -> Vec<IpAddr> {
+    // A previous result of another version than it says is no reason to leave anything behind.
+    let recorded = call.prev_result().ok().flatten().map(|previous| addresses_of(&previous)).unwrap_or_default();
+    if !recorded.is_empty() || machine.container_netns().is_none() {
+        return recorded;
+    }
+    let Ok(index) = machine.index(Side::Container, attachment.ifname.as_str()) else { return recorded };
+    let found = [false, true].map(|is_ipv6| machine.side(Side::Container)?.addresses(index, is_ipv6));
+    let found = found.into_iter().filter_map(Result::ok).flatten();
+    found.filter(Address::is_global_unicast).map(|address| address.network.ip()).collect()
 }
 
 fn with_ipam<'a>(call: &'a Call, config: &Config, work: fn(&Ipam<'a>) -> Result<(), Error>) -> Result<(), Error> {
     Ipam::find(call, &config.ipam)?.map_or(Ok(()), |ipam| work(&ipam))
 }
 
-/// Removes the veth pair: by its end in the container, which has one name whoever made it, or, when the container is
-/// gone, by the end in the host, in case something still keeps the namespace.
+/// Removes the veth pair: by its end in the container, which has one name whoever made it; and by the end in the host, in
+/// case something still keeps a namespace that is not the container's any more.
 fn links(machine: &mut Machine, attachment: &Attachment, owner: &Owner) -> Result<(), Error> {
     if machine.container_netns().is_some() {
         let ifname = attachment.ifname.as_str();
         match machine.side(Side::Container).and_then(|side| side.call(link::del(ifname))) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(attempt(format_args!("failed to delete \"{ifname}\""), error)),
+            Err(error) if !error.is_not_found() => {
+                return Err(attempt(format_args!("failed to delete \"{ifname}\""), error));
+            }
+            _ => {}
         }
     }
+    let names: Vec<String> = (0..NAMES).map(|n| owner.host_veth(n)).collect();
+    let found = machine.host().and_then(|host| host.links_named(&names));
     let tag = owner.tag();
-    for n in 0..NAMES {
-        let name = owner.host_veth(n);
-        let found = machine.host().and_then(|host| host.link(&name));
-        let Some(found) = found.map_err(|error| attempt(format_args!("failed to lookup \"{name}\""), error))? else {
-            break;
-        };
-        if found.alias.as_deref() == Some(tag.as_str()) {
-            delete(machine, &name)?;
-        }
-    }
-    Ok(())
+    let mine = |link: &Link| link.alias.as_deref() == Some(tag.as_str());
+    let mut found = found.map_err(|error| attempt("look at the links", error))?.into_iter().filter(mine);
+    found.try_for_each(|link| delete(machine, &link.name))
 }
 
 fn delete(machine: &mut Machine, name: &str) -> Result<(), Error> {

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use cni::plugin::ValidAttachments;
 use cni::quote::quote;
@@ -33,6 +34,9 @@ const POSTROUTING: &str = "POSTROUTING";
 const PREFIX: &str = "CNI-";
 /// How often a removal is tried again because somebody changed the rules between listing and removing them.
 const ATTEMPTS: usize = 10;
+/// How long to go on trying. A refusal can also mean that somebody holds the lock of the tables, for which one attempt
+/// waits a minute.
+const PATIENCE: Duration = Duration::from_secs(30);
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// The rules of one attachment.
@@ -132,7 +136,11 @@ impl Step for Rules {
     }
 
     fn apply(&self, machine: &mut Machine) -> Result<(), Failure> {
-        self.create(machine).map_err(|error| Failure::other(self, error.to_string()))
+        self.create(machine).map_err(|error| {
+            // One family may have been done before the other was refused.
+            let _ = self.undo(machine);
+            Failure::other(self, error.to_string())
+        })
     }
 
     fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {
@@ -193,13 +201,14 @@ fn settle(
     change: &dyn Fn(&Saved) -> Restore,
 ) -> Result<(), Error> {
     let mut last = Ok(());
+    let patience = Instant::now() + PATIENCE;
     for _ in 0..ATTEMPTS {
         let found = match iptables::find(nft.as_deref_mut(), family, NAT, wanted) {
             Err(Error::Missing(_)) => return Ok(()),
             found => found?,
         };
         last = found.iter().try_for_each(|saved| iptables::restore(&change(saved), saved.variant));
-        if !matches!(last, Err(Error::Refused { .. })) {
+        if !matches!(last, Err(Error::Refused { .. })) || Instant::now() > patience {
             break;
         }
     }

@@ -14,10 +14,9 @@ PLUGINS := bridge loopback host-local
 BINS    := xnet $(PLUGINS)
 
 # What the tests and benches compare with and look through. Debian's names.
-TOOLS     := ip ping nft iptables tcpdump containerd runc busybox nc file
+TOOLS     := ip ping nft iptables tcpdump containerd runc busybox ps
 PEERS     := /usr/lib/cni/bridge
-PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump containerd runc busybox-static netcat-openbsd file \
-             containernetworking-plugins
+PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump containerd runc busybox-static procps containernetworking-plugins
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint bench install clean deps
@@ -26,12 +25,13 @@ help: ## This text
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## Builds every binary into bin/
+	@command -v cc >/dev/null || $(MAKE) --no-print-directory deps TOOLS=cc PEERS= PACKAGES="gcc libc6-dev"
 	$(CARGO) build --profile $(PROFILE) $(LINK) -p xnet -p xnet-plugins -p xnet-ipam
 	@mkdir -p bin
 	@for bin in $(BINS); do cp -f $(OUT)/$$bin bin/.$$bin.new && mv -f bin/.$$bin.new bin/$$bin || exit 1; done
 
 run: build ## Runs a container on the default bridge network: address, default route, ping to its gateway
-	@command -v ip >/dev/null && command -v ping >/dev/null || $(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory deps TOOLS="ip ping" PEERS= PACKAGES="iproute2 iputils-ping"
 	bin/xnet run --rm -- sh -c 'ip -brief address show dev eth0; ip route show default; \
 	    ping -c 1 -W 2 $$(ip route show default | sed "s/.*via \([^ ]*\).*/\1/")'
 

@@ -15,7 +15,8 @@ fn none_has_a_loopback_and_nothing_else() {
     sandbox
         .sh("ip -br addr | tr -s ' '; ip route; ip -6 route | grep -v ::1")
         .expect(1, "lo UNKNOWN 127.0.0.1/8 ::1/128");
-    sandbox.sh("ping -c1 -W1 127.0.0.1 >/dev/null && ping -c1 -W1 192.0.2.1 2>&1 | tail -1").code_is_not(127);
+    sandbox.sh("ping -c1 -W1 127.0.0.1 >/dev/null").expect(0, "");
+    sandbox.sh("ping -c1 -W1 192.0.2.1 2>&1").expect(2, "ping: connect: Network is unreachable");
     sandbox.sh("ls /sys/class/net").expect(0, "lo");
     sandbox.assert_clean();
 }
@@ -63,7 +64,7 @@ fn ip_netns_exec_works_with_the_default_directory() {
     let name = name.to_str().unwrap();
     assert!(name.starts_with(&running.first));
     let ip = |args: &[&str]| Ended::of(Command::new("ip").args(args));
-    ip(&["netns", "exec", name, "ip", "-br", "link"]).code_is_not(1);
+    assert_eq!(ip(&["netns", "exec", name, "ip", "-br", "link"]).code, 0);
     assert!(ip(&["netns", "list"]).stderr.is_empty());
     // A second namespace of ip's own goes into the same directory; neither stacks a mount on it.
     assert_eq!(ip(&["netns", "add", "other"]).code, 0);

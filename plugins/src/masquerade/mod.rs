@@ -6,7 +6,7 @@
 //! addresses in a private table. With `iptables`, for nodes that filter there, it is a chain of its own in `nat`, named
 //! and commented exactly as the Go suite does it.
 //!
-//! Whatever the configuration says at the time, taking an attachment down looks for what either back end or the Go
+//! Whatever `ipMasqBackend` says at the time, taking an attachment down looks for what either back end or the Go
 //! suite may have left: the configuration may have changed since, or the suite. Looking is by name and key and costs
 //! microseconds where nothing is there. Only things that carry the attachment's tag, or for iptables its network and
 //! container, are touched.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error::{Context, Result};
 use crate::sys;
 
-/// The list as it is copied by users, too.
+/// The built-in list, before the host's MTU is written into it.
 pub const CONFLIST: &str = include_str!("../default.conflist");
 
 /// The list for this host.

@@ -6,7 +6,7 @@
 //!    "is its owner alive" is one system call and needs no pid to be believed;
 //!  * `log`: one line of JSON per thing that will have to be undone, written *before* the thing is done ([`log`]);
 //!  * `info.json`: what others may want to know: name, pid, network namespace;
-//!  * working places: the staging directory, links to the plugins, the CNI cache.
+//!  * working places: the staging directory, the CNI cache.
 //!
 //! Undoing is the same whoever does it ([`undo`]): the runner at the end of a container, the next run or `xnet gc`
 //! after a crash. Each entry can be undone any number of times, and an entry whose deed never happened is undone by

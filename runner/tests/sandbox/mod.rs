@@ -13,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
@@ -143,6 +143,8 @@ impl Drop for Sandbox {
             self.await_release();
             self.command(&["gc", "--force"]).stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
         }
+        // The directory of namespaces is a mount point by now, and that can't be removed.
+        while umount2(&self.path("netns"), MntFlags::MNT_DETACH).is_ok() {}
     }
 }
 

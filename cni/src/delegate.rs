@@ -152,7 +152,8 @@ fn environment(call: &Call, verb: Verb) -> Vec<(OsString, OsString)> {
     others.chain([("CNI_COMMAND".into(), verb.as_str().into())]).collect()
 }
 
-fn search(kind: &str, path: &[PathBuf]) -> Result<PathBuf, Error> {
+/// The first regular file called `kind` in the directories of `path`.
+pub(crate) fn search(kind: &str, path: &[PathBuf]) -> Result<PathBuf, Error> {
     if kind.is_empty() {
         return Err(Error::internal("no plugin name provided"));
     }

@@ -17,7 +17,7 @@ pub(crate) fn indented(value: &impl Serialize) -> Result<String, serde_json::Err
 
 /// What Go escapes beyond the standard, so that a document may stand inside a script element. These characters occur in
 /// strings only, hence the document as a whole can be treated.
-fn escape_html(document: &str) -> String {
+pub(crate) fn escape_html(document: &str) -> String {
     let mut out = String::with_capacity(document.len());
     for c in document.chars() {
         match c {

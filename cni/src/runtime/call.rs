@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::{ConfList, PluginConf, Runtime, RuntimeConf};
+use crate::delegate::search;
 use crate::plugin::Verb;
-use crate::quote::quote;
 use crate::{Code, Error, exec};
 
 impl Runtime {
@@ -18,21 +18,8 @@ impl Runtime {
     /// # Errors
     /// Code 7. A `type` that is a path is refused, or a configuration could run any file of the host.
     pub(super) fn find(&self, plugin: &PluginConf) -> Result<PathBuf, Error> {
-        let refused = |msg: String| Err(Error::new(Code::INVALID_CONFIG, msg));
-        let name = plugin.plugin();
-        if name.contains('/') {
-            return refused(format!("invalid plugin name: {name}"));
-        }
-        if self.plugin_dirs.is_empty() {
-            return refused("no paths provided".to_owned());
-        }
-        self.plugin_dirs.iter().map(|dir| dir.join(name)).find(|file| file.is_file()).map_or_else(
-            || {
-                let dirs: Vec<String> = self.plugin_dirs.iter().map(|dir| dir.display().to_string()).collect();
-                refused(format!("failed to find plugin {} in path [{}]", quote(name), dirs.join(" ")))
-            },
-            Ok,
-        )
+        let refused = |error| Error { code: Code::INVALID_CONFIG, ..error };
+        search(plugin.plugin(), &self.plugin_dirs).map_err(refused)
     }
 
     /// Runs the plugin for an attachment, or for the network as a whole if `conf` is none, and returns its stdout. What

@@ -6,6 +6,8 @@
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
+use crate::json::escape_html;
+
 /// `value` in Go's order and number form.
 pub(super) fn sorted(value: &Value) -> Value {
     match value {
@@ -25,13 +27,7 @@ pub(super) fn sorted_map(members: &Map<String, Value>) -> Map<String, Value> {
 
 /// One line of JSON, in the order in which `document` serialises.
 pub(super) fn line(document: &impl Serialize) -> Result<String, serde_json::Error> {
-    // These characters can stand in strings only, so the text as a whole can be treated.
-    Ok(serde_json::to_string(document)?
-        .replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
-        .replace('\u{2028}', "\\u2028")
-        .replace('\u{2029}', "\\u2029"))
+    serde_json::to_string(document).map(|text| escape_html(&text))
 }
 
 /// `1500.0` and `1.5e3` become `1500`: libcni reads every number as a float and writes whole ones without a fraction,

@@ -9,7 +9,7 @@ use netlink_packet_netfilter::nftables::{RuleAttribute, RuleMessage, Verdict as 
 
 use super::table::ObjectName;
 use super::userdata;
-use super::value::{Type, Value, joined};
+use super::value::{Value, joined};
 
 /// A rule: what is asked of a packet and what is done with it, from left to right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,19 +155,6 @@ impl Verdict {
 }
 
 impl Field {
-    /// The type of the field's values, which is that of the keys of a set in which it can be looked up.
-    #[must_use]
-    pub const fn value_type(self) -> Option<Type> {
-        match self {
-            Self::IifName | Self::OifName => Some(Type::IfName),
-            Self::NfProto => None,
-            Self::L4Proto => Some(Type::InetProto),
-            Self::IpSaddr | Self::IpDaddr => Some(Type::Ipv4Addr),
-            Self::Ip6Saddr | Self::Ip6Daddr => Some(Type::Ipv6Addr),
-            Self::EtherSaddr => Some(Type::EtherAddr),
-        }
-    }
-
     const fn as_str(self) -> &'static str {
         match self {
             Self::IifName => "iifname",

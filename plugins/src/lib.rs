@@ -22,6 +22,7 @@ pub mod ipam;
 pub mod loopback;
 pub mod masquerade;
 pub mod ownership;
+pub mod records;
 pub mod spoof_check;
 
 use std::process::ExitCode;

@@ -18,6 +18,7 @@
 pub mod bridge;
 pub mod container;
 pub mod error;
+pub mod firewall;
 pub mod ipam;
 pub mod loopback;
 pub mod masquerade;

@@ -40,17 +40,13 @@ impl Asked<'_> {
 }
 
 impl<'a> Ipam<'a> {
-    /// Finds the IPAM plugin `kind`; none when that is empty, on a network without addresses.
+    /// Finds the IPAM plugin `kind`.
     ///
     /// # Errors
     ///
-    /// When there is no such plugin in `CNI_PATH`.
-    pub fn find(call: &'a Call, kind: &str) -> Result<Option<Self>, Error> {
-        if kind.is_empty() {
-            return Ok(None);
-        }
-        let delegate = Delegate::find(call, kind)?;
-        Ok(Some(Self { delegate, needs_link: !NEEDS_NO_LINK.contains(&kind) }))
+    /// When there is no such plugin in `CNI_PATH`, or no name.
+    pub fn find(call: &'a Call, kind: &str) -> Result<Self, Error> {
+        Ok(Self { delegate: Delegate::find(call, kind)?, needs_link: !NEEDS_NO_LINK.contains(&kind) })
     }
 
     /// Whether the link has to be there before addresses can be asked for.
@@ -111,9 +107,6 @@ impl<'a> Ipam<'a> {
 ///
 /// The IPAM plugin's own error; code 50 when there is no such plugin.
 pub fn status(call: &Call, kind: &str) -> Result<(), Error> {
-    if kind.is_empty() {
-        return Ok(());
-    }
     let delegate = Delegate::find(call, kind).map_err(|error| Error { code: Code::PLUGIN_NOT_AVAILABLE, ..error })?;
     delegate.status()
 }

@@ -4,11 +4,11 @@
 //!
 //! All interface plugins tell one story: make a link that reaches into the container, ask IPAM for addresses, give the
 //! link those addresses and routes, connect the host's side, answer. They differ in how the link comes to be. So a
-//! plugin here is three pure functions, from configuration to a validated value, from that value and an
-//! [`Owner`](cni::Owner) to the [`Plan`](kernel::plan::Plan) of the link, and from the IPAM answer to the plan of what
-//! needs addresses; what happens to a plan (apply, undo, check) is the same for all, and so are the addresses in the
-//! container ([`container`]), the IPAM calls ([`ipam`]), masquerading ([`masquerade`]) and the check on forged source
-//! addresses ([`spoof_check`]).
+//! plugin here is its configuration, validated ([`lifecycle::Network`]), and what it decides after a look at the machine
+//! ([`lifecycle::Wiring`]): pure functions from there to [`Plan`](kernel::plan::Plan)s. What happens to a plan (apply,
+//! undo, check) is the same for all, and so are the life of an attachment ([`lifecycle`]), the addresses in the container
+//! ([`container`]), the IPAM calls ([`ipam`]), veth pairs ([`veth`]), masquerading ([`masquerade`]) and the check on forged
+//! source addresses ([`spoof_check`]).
 //!
 //! ADD applies the plans and, when anything fails, takes back what was applied and the lease. CHECK builds the plans
 //! again, from `prevResult`, and asks whether they hold. DEL needs neither: names derive from network, container and
@@ -18,13 +18,17 @@
 pub mod bridge;
 pub mod container;
 pub mod error;
+pub mod failures;
 pub mod firewall;
 pub mod ipam;
+pub mod lifecycle;
 pub mod loopback;
 pub mod masquerade;
+pub mod netconf;
 pub mod ownership;
 pub mod records;
 pub mod spoof_check;
+pub mod veth;
 
 use std::process::ExitCode;
 

@@ -10,13 +10,10 @@ use kernel::vlan::Vlan;
 use serde::Deserialize;
 
 use crate::masquerade::Backend;
+use crate::netconf::{self, WithMac, WrittenDns, WrittenIpam};
 
 /// The highest VLAN id that can be used (802.1Q reserves 4095).
 const VID_MAX: i64 = 4094;
-/// The largest MTU of a bridge or veth, `ETH_MAX_MTU`.
-const MTU_MAX: i64 = 65535;
-/// The smallest MTU of IPv4, `ETH_MIN_MTU`.
-const MTU_MIN: i64 = 68;
 
 /// The keys as they are written. All are optional.
 #[derive(Debug, Default, Deserialize)]
@@ -56,27 +53,6 @@ struct Trunk {
     #[serde(rename = "maxID")]
     max_id: Option<i64>,
     id: Option<i64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct WrittenIpam {
-    r#type: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct WrittenDns {
-    nameservers: Option<Vec<String>>,
-    domain: Option<String>,
-    search: Option<Vec<String>>,
-    options: Option<Vec<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct WithMac {
-    mac: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -180,7 +156,7 @@ impl Config {
             disable_container_interface: written.disable_container_interface,
             port_isolation: written.port_isolation,
             ipam: written.ipam.r#type,
-            dns: dns(written.dns),
+            dns: written.dns.any(),
             mac: macs.into_iter().find(|mac| !mac.is_empty()).unwrap_or_default(),
         })
     }
@@ -206,15 +182,7 @@ impl Config {
     ///
     /// When no link can have it.
     pub(super) fn mtu(&self) -> Result<Option<u32>, Error> {
-        match u32::try_from(self.mtu) {
-            Ok(bytes) if (MTU_MIN..=MTU_MAX).contains(&self.mtu) => Ok(Some(bytes)),
-            // The Go suite takes anything below one for "not set".
-            _ if self.mtu <= 0 => Ok(None),
-            _ => {
-                let text = format!("invalid MTU {} (must be between {MTU_MIN} and {MTU_MAX})", self.mtu);
-                Err(Error::internal(text))
-            }
-        }
+        netconf::mtu(self.mtu)
     }
 
     /// By which means to masquerade; none when not to.
@@ -233,17 +201,7 @@ impl Config {
     ///
     /// When it is not an address, or none that a link can have.
     pub(super) fn mac(&self) -> Result<Option<Mac>, Error> {
-        if self.mac.is_empty() {
-            return Ok(None);
-        }
-        let mac: Mac =
-            self.mac.parse().map_err(|error| Error::internal(format!("failed to make veth pair: {error}")))?;
-        if !mac.is_assignable() {
-            let text =
-                format!("failed to make veth pair: address {mac}: a link can't have a group address or all zeros");
-            return Err(Error::internal(text));
-        }
-        Ok(Some(mac))
+        netconf::mac(&self.mac, "failed to make veth pair")
     }
 
     /// The VLANs of the container's port; none when the bridge's default is right.
@@ -293,17 +251,6 @@ fn trunk(entries: &[Trunk]) -> Result<Vec<u16>, Error> {
         }
     }
     Ok(vids.into_iter().collect())
-}
-
-fn dns(written: WrittenDns) -> Option<Dns> {
-    let WrittenDns { nameservers, domain, search, options } = written;
-    let any = nameservers.is_some() || domain.is_some() || search.is_some() || options.is_some();
-    any.then(|| Dns {
-        nameservers: nameservers.unwrap_or_default(),
-        domain: domain.unwrap_or_default(),
-        search: search.unwrap_or_default(),
-        options: options.unwrap_or_default(),
-    })
 }
 
 #[cfg(test)]
@@ -356,16 +303,6 @@ mod tests {
     }
 
     #[test]
-    fn an_mtu_that_no_link_can_have_is_refused_by_add_alone() {
-        for mtu in [1, 67, 65536, i64::MAX] {
-            let error = config(&format!(r#"{{"mtu": {mtu}}}"#)).unwrap().mtu().unwrap_err();
-            assert_eq!(error.msg, format!("invalid MTU {mtu} (must be between 68 and 65535)"));
-        }
-        assert_eq!(config(r#"{"mtu": 1400}"#).unwrap().mtu().unwrap(), Some(1400));
-        assert_eq!(config(r#"{"mtu": -1}"#).unwrap().mtu().unwrap(), None);
-    }
-
-    #[test]
     fn vlans_of_a_port() {
         let vlans = |json| config(json).unwrap().port_vlans().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(vlans("{}"), [""; 0]);
@@ -383,13 +320,6 @@ mod tests {
         assert_eq!(config(json).unwrap().mac().unwrap(), Some(Mac::new([2, 0, 0, 0, 0, 1])));
         let bad = config(r#"{"runtimeConfig": {"mac": "zz"}}"#).unwrap().mac().unwrap_err();
         assert_eq!(bad.msg, "failed to make veth pair: address zz: invalid MAC address");
-        assert!(config(r#"{"runtimeConfig": {"mac": "01:00:00:00:00:01"}}"#).unwrap().mac().is_err());
-    }
-
-    #[test]
-    fn an_empty_list_of_name_servers_is_a_word_too() {
-        assert_eq!(config(r#"{"dns": {}}"#).unwrap().dns, None);
-        assert_eq!(config(r#"{"dns": {"nameservers": []}}"#).unwrap().dns, Some(Dns::default()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni::owner::{bridge_mac, prefixed_hash};
-use cni::result::{AddResult, IpConfig, Route};
+use cni::result::{AddResult, Interface, IpConfig, Route};
 use cni::{Error, Owner};
 use ipnetwork::IpNetwork;
 use kernel::Mac;
@@ -16,6 +16,7 @@ use kernel::plan::{
 
 use super::config::Config;
 use crate::container::{self, Dad};
+use crate::veth::Ends;
 use crate::{masquerade, spoof_check};
 
 /// Length of `veth` and eight hexadecimal digits.
@@ -26,19 +27,17 @@ const VETH_NAME: usize = 12;
 pub(super) struct Links {
     /// The address of the bridge, should it have to be made.
     pub(super) bridge_mac: Mac,
-    /// The end of the veth pair in the host.
-    pub(super) host: NewEnd,
-    /// The end in the container.
-    pub(super) container: NewEnd,
+    /// The veth pair.
+    pub(super) ends: Ends,
 }
 
 /// The links: the bridge, the veth pair, its port's VLANs and the check on forged source addresses.
 pub(super) fn links(config: &Config, owner: &Owner, links: &Links) -> Plan {
     let mut plan = Plan::new();
-    plan.push(bridge(config, links.bridge_mac, links.host.mtu, None));
+    plan.push(bridge(config, links.bridge_mac, links.ends.host.mtu, None));
     plan.push(CreateVeth {
-        near: links.host.clone(),
-        far: links.container.clone(),
+        near: links.ends.host.clone(),
+        far: links.ends.container.clone(),
         master: Some(config.bridge.clone()),
         port: Port { hairpin: config.hairpin, isolated: config.port_isolation },
         alias: owner.tag(),
@@ -46,14 +45,14 @@ pub(super) fn links(config: &Config, owner: &Owner, links: &Links) -> Plan {
     let vlans = config.port_vlans();
     if !vlans.is_empty() {
         plan.push(PortVlans {
-            port: links.host.name.clone(),
+            port: links.ends.host.name.clone(),
             bridge: config.bridge.clone(),
             vlans,
             preserve_default: config.preserve_default_vlan,
         });
     }
     if config.mac_spoof_check {
-        plan.push(spoof_check::elements(&links.host.name, links.container.mac, owner));
+        plan.push(spoof_check::elements(&links.ends.host.name, links.ends.container.mac, owner));
     }
     plan
 }
@@ -64,12 +63,11 @@ pub(super) fn bridge(config: &Config, mac: Mac, mtu: Option<u32>, recorded_mac: 
     EnsureBridge { bridge, promiscuous: config.promiscuous, recorded_mac }
 }
 
-/// Completes an IPAM answer: every address belongs to the container's link (the third in the list), a gateway has
-/// the first address of its network unless IPAM says otherwise, and a default gateway gets default routes.
+/// Completes an IPAM answer: a gateway has the first address of its network unless IPAM says otherwise, a default
+/// gateway gets default routes, and a VLAN's gateway is an interface of its own.
 pub(super) fn complete(config: &Config, result: &mut AddResult) {
-    for ip in &mut result.ips {
-        ip.interface = Some(2);
-        if config.is_gateway && ip.gateway.is_none() {
+    if config.is_gateway {
+        for ip in result.ips.iter_mut().filter(|ip| ip.gateway.is_none()) {
             ip.gateway = first_host(ip.address);
         }
     }
@@ -78,8 +76,8 @@ pub(super) fn complete(config: &Config, result: &mut AddResult) {
             add_default_route(result, is_ipv6);
         }
     }
-    if let Some(dns) = &config.dns {
-        result.dns = dns.clone();
+    if let (Some(vid), true, false) = (config.vlan, config.is_gateway, result.ips.is_empty()) {
+        result.interfaces.push(Interface { name: vlan_gateway_name(config, vid), ..Interface::default() });
     }
 }
 
@@ -108,9 +106,9 @@ fn add_default_route(result: &mut AddResult, is_ipv6: bool) {
 /// What the addresses need: the container's side, the gateway on the host's, forwarding and masquerading.
 pub(super) fn addresses(config: &Config, owner: &Owner, links: &Links, result: &AddResult) -> Result<Plan, Error> {
     let dad = if config.enable_dad { Dad::On } else { Dad::Off };
-    let mut plan = container::configure(&links.container.name, result, dad)?;
+    let mut plan = container::configure(&links.ends.container.name, result, dad)?;
     if config.is_gateway {
-        plan.extend(gateway(config, links.host.mtu, &result.ips));
+        plan.extend(gateway(config, links.ends.host.mtu, &result.ips));
     }
     if let Some(backend) = config.masquerade()? {
         let ips: Vec<IpNetwork> = result.ips.iter().map(|ip| ip.address).collect();
@@ -123,7 +121,7 @@ pub(super) fn addresses(config: &Config, owner: &Owner, links: &Links, result: &
 pub(super) fn layer_two(config: &Config, links: &Links) -> Plan {
     let mut plan = Plan::new();
     if !config.disable_container_interface {
-        plan.push(SetUp { side: Side::Container, link: links.container.name.clone() });
+        plan.push(SetUp { side: Side::Container, link: links.ends.container.name.clone() });
     }
     plan
 }
@@ -139,7 +137,7 @@ pub(super) fn running(config: &Config, links: &Links, ips: &[IpConfig]) -> Plan 
         }
     }
     if !config.disable_container_interface {
-        plan.push(PortRunning { port: links.host.name.clone() });
+        plan.push(PortRunning { port: links.ends.host.name.clone() });
     }
     plan
 }

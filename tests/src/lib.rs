@@ -8,21 +8,25 @@
 //!   attachment may not), and so is the host.
 //! * [`Netns`] is a container's namespace in it, pinned by a bind mount as runtimes do.
 //! * [`Plugin`] starts a real binary as a runtime would, and gives an [`Answer`]. Every panic prints the whole call.
-//! * [`State`] is everything that plugins can change (links, addresses, routes, rules, sysctls, rulesets, files) as
+//! * [`State`] is everything that plugins can change (links, addresses, routes, rules, sysctls, rulesets, queueing
+//!   disciplines, followed connections, files) as
 //!   sorted lines of text, random names and MACs replaced, so that two states can be compared and the difference read.
 //!
 //! The binaries under test are found in `$XNET_BIN_DIR`, else in `bin/` of the workspace, where `make build` puts them.
 //! `XNET_BIN_DIR=/usr/lib/cni` runs the stories with Debian's Go suite in the place of ours, which tests the tests.
 
 mod config;
+mod conntrack;
 mod files;
 mod host;
 mod links;
 mod netns;
 mod node;
 mod normal;
+mod owned;
 mod plugin;
 mod process;
+mod qdiscs;
 mod rulesets;
 mod skip;
 mod state;

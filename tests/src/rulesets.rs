@@ -1,6 +1,8 @@
-//! The packet filter's rules: those made with iptables as `iptables-save` shows them, all others as `nft` does.
+//! The packet filter's rules: those made with iptables, in either variant, as `iptables-save` shows them, all others as
+//! `nft` does.
 
 use std::collections::HashMap;
+use std::fs;
 use std::process::Command;
 
 use nftables::helper::{DEFAULT_ARGS, DEFAULT_NFT, get_current_ruleset_raw};
@@ -19,17 +21,27 @@ pub(crate) fn lines(names: &Names) -> Vec<String> {
     let nft: Value = serde_json::from_str(&text).expect("nft prints JSON");
     let objects = nft["nftables"].as_array().expect("a list of objects");
     let mut lines = nft_lines(objects);
-    for (family, command) in [("ip", "iptables-save"), ("ip6", "ip6tables-save")] {
+    for (family, variant) in [("ip", "iptables"), ("ip6", "ip6tables")] {
         if objects.iter().any(|object| object["table"]["family"] == family && is_of_iptables(&object["table"])) {
-            lines.extend(xtables_lines(command, &output(&[command])));
+            lines.extend(xtables_lines(&format!("{variant}-save"), &saved(&format!("{variant}-nft-save"))));
+        }
+        if has_legacy_tables(family) {
+            let command = format!("{variant}-legacy-save");
+            lines.extend(xtables_lines(&command, &saved(&command)));
         }
     }
     lines.iter().map(|line| names.text(line)).collect()
 }
 
-fn output(command: &[&str]) -> String {
-    let output = run(Command::new(command[0]).args(&command[1..]), b"");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// Whether the old kind of tables is in use. It comes into use for a namespace when somebody asks what is in a table.
+fn has_legacy_tables(family: &str) -> bool {
+    let tables = fs::read_to_string(format!("/proc/thread-self/net/{family}_tables_names"));
+    tables.is_ok_and(|names| !names.is_empty())
+}
+
+fn saved(command: &str) -> String {
+    let output = run(&mut Command::new(command), b"");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("commands print UTF-8")
 }
 

@@ -9,7 +9,8 @@ use crate::files;
 use crate::links::Links;
 use crate::netns::Netns;
 use crate::normal::Names;
-use crate::{node, rulesets, sysctls};
+use crate::owned::is_owned;
+use crate::{conntrack, qdiscs, rulesets, sysctls};
 
 /// A snapshot of the node and its namespaces: sorted facts, each a line that begins with its place, and the names that
 /// were replaced in them.
@@ -84,6 +85,8 @@ fn place(links: &Links, names: &Names) -> Vec<String> {
     let mut lines = links.lines(names);
     lines.extend(sysctls::lines(names));
     lines.extend(rulesets::lines(names));
+    lines.extend(qdiscs::lines(names));
+    lines.extend(conntrack::lines());
     lines
 }
 
@@ -111,43 +114,4 @@ pub(crate) fn difference(one: &[String], other: &[String]) -> Vec<String> {
     other.iter().for_each(|line| *balance.entry(line).or_default() += 1);
     let lines = balance.into_iter().filter(|(_, count)| *count != 0);
     lines.map(|(line, count)| format!("{} {line}", if count < 0 { '-' } else { '+' })).collect()
-}
-
-/// Whether a fact belongs to one attachment, rather than to a network, to the namespace itself or to the story's stage.
-fn is_owned(fact: &str) -> bool {
-    let (place, fact) = fact.split_once(": ").expect("a fact has a place");
-    let (kind, rest) = fact.split_once(' ').expect("a fact has a kind");
-    if place == node::REMOTE {
-        return false;
-    }
-    match kind {
-        "link" => is_link_of_attachment(rest),
-        "iptables-save" | "ip6tables-save" => true,
-        "rule" => !rest.contains(r#""protocol":"kernel""#),
-        "nft" => is_nft_of_attachment(rest),
-        "file" => is_file_of_attachment(rest),
-        "address" => place != "node" && !rest.starts_with("lo "),
-        "route" => place != "node" && !rest.contains(r#""dev":"lo""#),
-        _ => false,
-    }
-}
-
-fn is_link_of_attachment(rest: &str) -> bool {
-    let Some((name, kind)) = rest.split_once(" kind=") else { return false };
-    kind != "bridge" && name != "lo" && name != node::UPLINK
-}
-
-/// Elements always; rules and chains when they name an owner, which the static ones do not.
-fn is_nft_of_attachment(rest: &str) -> bool {
-    rest.starts_with("element ")
-        || rest.contains(", net: ")
-        || rest.contains("macspoofchk-")
-        || rest.contains("cni-br-iface-")
-}
-
-/// All but what a pool keeps for the next allocation; hidden files are caches.
-fn is_file_of_attachment(rest: &str) -> bool {
-    let path = rest.split(" mode=").next().unwrap_or_default();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    name != "lock" && !name.starts_with("last_reserved_ip.") && !path.contains("/.")
 }

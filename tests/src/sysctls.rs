@@ -1,20 +1,33 @@
-//! The network settings that plugins touch: forwarding, and all there is for each interface.
+//! The network settings that plugins touch: a few of the namespace, and all there is for each interface.
 
 use std::fs;
 use std::path::Path;
 
 use crate::normal::Names;
 
+/// Settings of the whole namespace: forwarding, and those that the stories about tuning change.
+const SHARED: [&str; 5] = [
+    "core/somaxconn",
+    "ipv4/ip_forward",
+    "ipv4/ip_local_port_range",
+    "ipv4/ip_unprivileged_port_start",
+    "ipv4/tcp_syncookies",
+];
+
 /// The settings of the calling thread's namespace, one a line.
 pub(crate) fn lines(names: &Names) -> Vec<String> {
-    let mut lines = vec![format!("sysctl net.ipv4.ip_forward={}", value("/proc/sys/net/ipv4/ip_forward".as_ref()))];
+    let shared = SHARED
+        .iter()
+        .map(|key| format!("sysctl net.{}={}", key.replace('/', "."), value(&Path::new("/proc/sys/net").join(key))));
+    let mut lines: Vec<String> = shared.collect();
     for family in ["ipv4", "ipv6"] {
         let root = format!("/proc/sys/net/{family}/conf");
         for interface in names_in(root.as_ref()) {
             let dir = Path::new(&root).join(&interface);
+            let interface = names.text(&interface);
             for key in names_in(&dir) {
                 let value = value(&dir.join(&key));
-                lines.push(format!("sysctl net.{family}.conf.{}.{key}={value}", names.text(&interface)));
+                lines.push(format!("sysctl net.{family}.conf.{interface}.{key}={value}"));
             }
         }
     }

@@ -11,8 +11,14 @@
 //! the rules say is only looked at in the text of `iptables-save`, never in the kernel's form: both programs and both
 //! variants speak that text.
 //!
-//! Legacy iptables has one lock for the host. It is waited for, but not for ever: [`LOCK_WAIT`].
+//! Legacy iptables has one lock for the host. It is waited for, but not for ever: [`LOCK_WAIT`]. Whoever changes what
+//! several attachments share holds a [`Lock`] of our own while looking and changing.
+//!
+//! What a chain does with packets on the whole ([`outline`]) is read natively from nf_tables, because one plugin asks that
+//! on every node, with iptables or without.
 
+mod lock;
+mod outline;
 mod program;
 mod text;
 
@@ -28,6 +34,8 @@ use std::process::ExitStatus;
 
 use crate::nft::{self, Nft, TableName};
 
+pub use lock::Lock;
+pub use outline::{Effect, Outline, RuleOutline, outline};
 pub use text::{Restore, Rule, Saved};
 
 /// How long a change waits for the lock of legacy iptables, in seconds. Long enough for a node that restores ten
@@ -59,6 +67,8 @@ pub enum Variant {
 pub enum Wanted<'a> {
     /// A chain of this name.
     Chain(&'a str),
+    /// A chain of one of these names.
+    Any(&'a [&'a str]),
     /// Any chain whose name begins so.
     Prefix(&'a str),
 }
@@ -84,6 +94,12 @@ pub enum Error {
         /// What it was given, lines separated by semicolons.
         input: String,
     },
+    /// A word that can't be part of a rule.
+    #[error("{0:?} can't be part of an iptables rule: it has a line break in it")]
+    Word(String),
+    /// Another process keeps the lock.
+    #[error("wait for the lock {0}: {1}; another process has kept it for {LOCK_WAIT} seconds")]
+    Locked(PathBuf, io::Error),
     /// The legacy tables could not be listed.
     #[error("read {0}: {1}")]
     Tables(PathBuf, io::Error),
@@ -149,11 +165,18 @@ pub fn find(
     {
         found.push(save(family, table, Variant::Nft)?);
     }
-    if legacy_table_in_use(family, table)? {
-        found.push(save(family, table, Variant::Legacy)?);
-    }
+    found.extend(legacy(family, table)?);
     found.retain(|saved| saved.chains.iter().any(|chain| wanted.is(chain)));
     Ok(found)
+}
+
+/// The listing of `table` in legacy iptables; none where it is not in use.
+///
+/// # Errors
+///
+/// When the kernel or the program can't be asked.
+pub fn legacy(family: Family, table: &'static str) -> Result<Option<Saved>, Error> {
+    if legacy_table_in_use(family, table)? { save(family, table, Variant::Legacy).map(Some) } else { Ok(None) }
 }
 
 /// Lists `table` with its chains and rules.
@@ -175,14 +198,28 @@ pub fn restore(restore: &Restore, variant: Variant) -> Result<(), Error> {
     if restore.is_empty() {
         return Ok(());
     }
+    if let Some(word) = restore.broken_word() {
+        return Err(Error::Word(word.to_owned()));
+    }
     let wait = format!("--wait={LOCK_WAIT}");
     program::run(restore.family, variant, "restore", &["--noflush", &wait], &restore.to_string())?;
     Ok(())
 }
 
+/// Whether the rules of `family` could be changed: the programs are there.
+///
+/// # Errors
+///
+/// [`Error::Missing`].
+pub fn ready(family: Family) -> Result<(), Error> {
+    ["save", "restore"].into_iter().try_for_each(|what| program::path(family, Variant::Default, what).map(drop))
+}
+
 fn has_chain(nft: &mut Nft, table: &TableName, wanted: Wanted<'_>) -> Result<bool, Error> {
+    let mut exists = |name: &str| nft.chain_exists(&table.object(name.to_owned()));
     let found = match wanted {
-        Wanted::Chain(name) => nft.chain_exists(&table.object(name.to_owned())),
+        Wanted::Chain(name) => exists(name),
+        Wanted::Any(names) => names.iter().try_fold(false, |found, name| Ok(found || exists(name)?)),
         Wanted::Prefix(_) => nft.chains(table).map(|chains| chains.iter().any(|chain| wanted.is(&chain.name))),
     };
     match found {
@@ -204,6 +241,7 @@ impl Wanted<'_> {
     fn is(self, chain: &str) -> bool {
         match self {
             Self::Chain(name) => chain == name,
+            Self::Any(names) => names.contains(&chain),
             Self::Prefix(prefix) => chain.starts_with(prefix),
         }
     }

@@ -19,8 +19,7 @@ pub(super) fn run(
     arguments: &[&str],
     input: &str,
 ) -> Result<String, Error> {
-    let names = names(family, variant, what);
-    let program = names.iter().find_map(|name| find(name)).ok_or_else(|| Error::Missing(names[0].clone()))?;
+    let program = path(family, variant, what)?;
     let failed = |error| Error::Run(program.clone(), error);
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -40,6 +39,12 @@ pub(super) fn run(
     }
     written.map_err(failed)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Where `iptables-<what>` of `family` and `variant` is.
+pub(super) fn path(family: Family, variant: Variant, what: &str) -> Result<PathBuf, Error> {
+    let names = names(family, variant, what);
+    names.iter().find_map(|name| find(name)).ok_or_else(|| Error::Missing(names[0].clone()))
 }
 
 /// The names under which distributions install the program, the surest first.

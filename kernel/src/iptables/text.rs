@@ -26,6 +26,7 @@ pub struct Restore {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Line {
     Chain(String),
+    NewChain(String),
     Append(Rule),
     Insert(Rule),
     Delete(Rule),
@@ -44,6 +45,8 @@ pub struct Saved {
     pub variant: Variant,
     /// The names of its chains.
     pub chains: Vec<String>,
+    /// What happens to packets at the end of a built-in chain: `ACCEPT` or `DROP`.
+    pub policies: Vec<(String, String)>,
     /// All rules, in order.
     pub rules: Vec<Rule>,
 }
@@ -87,6 +90,11 @@ impl Restore {
         self.lines.push(Line::Chain(name.into()));
     }
 
+    /// Creates a chain; one that is there makes the whole fail.
+    pub fn new_chain(&mut self, name: impl Into<String>) {
+        self.lines.push(Line::NewChain(name.into()));
+    }
+
     /// Appends a rule to its chain.
     pub fn append(&mut self, rule: Rule) {
         self.lines.push(Line::Append(rule));
@@ -114,6 +122,22 @@ impl Restore {
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
+
+    /// The first word with which a line would become two, or end early. Words may come from a configuration.
+    pub(super) fn broken_word(&self) -> Option<&str> {
+        self.lines.iter().flat_map(Line::words).find(|word| word.contains(['\n', '\r', '\0']))
+    }
+}
+
+impl Line {
+    fn words(&self) -> Vec<&str> {
+        match self {
+            Self::Append(rule) | Self::Insert(rule) | Self::Delete(rule) => {
+                rule.arguments.iter().chain([&rule.chain]).map(String::as_str).collect()
+            }
+            Self::Chain(name) | Self::NewChain(name) | Self::Flush(name) | Self::DeleteChain(name) => vec![name],
+        }
+    }
 }
 
 impl Saved {
@@ -122,12 +146,28 @@ impl Saved {
         self.rules.iter().filter(move |rule| rule.chain == name)
     }
 
+    /// Whether there is such a chain.
+    #[must_use]
+    pub fn has_chain(&self, name: &str) -> bool {
+        self.chains.iter().any(|chain| chain == name)
+    }
+
+    /// What happens to packets at the end of a built-in chain.
+    #[must_use]
+    pub fn policy(&self, chain: &str) -> Option<&str> {
+        self.policies.iter().find(|(name, _)| name == chain).map(|(_, policy)| policy.as_str())
+    }
+
     /// Reads the output of `iptables-save -t TABLE`. Lines that are neither chain nor rule say nothing here.
     pub(super) fn parse(text: &str, family: Family, table: &'static str, variant: Variant) -> Self {
-        let mut saved = Self { family, table, variant, chains: Vec::new(), rules: Vec::new() };
+        let (chains, policies, rules) = (Vec::new(), Vec::new(), Vec::new());
+        let mut saved = Self { family, table, variant, chains, policies, rules };
         for line in text.lines() {
             if let Some(chain) = line.strip_prefix(':') {
-                saved.chains.extend(chain.split(' ').next().map(str::to_owned));
+                let mut words = chain.split(' ').map(str::to_owned);
+                let name = words.next().unwrap_or_default();
+                saved.policies.extend(words.next().filter(|policy| policy != "-").map(|policy| (name.clone(), policy)));
+                saved.chains.push(name);
             } else if let Some(rule) = line.strip_prefix("-A ") {
                 let mut words = words(rule).into_iter();
                 saved.rules.extend(words.next().map(|chain| Rule::new(chain, words)));
@@ -182,6 +222,7 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chain(name) => write!(f, ":{name} - [0:0]"),
+            Self::NewChain(name) => write!(f, "-N {name}"),
             Self::Append(rule) => write!(f, "-A {rule}"),
             Self::Insert(rule) => write!(f, "-I {rule}"),
             Self::Delete(rule) => write!(f, "-D {rule}"),
@@ -218,6 +259,8 @@ COMMIT
     fn what_was_saved_is_understood() {
         let saved = Saved::parse(SAVED, Family::V4, "nat", Variant::Nft);
         assert_eq!(saved.chains, ["PREROUTING", "POSTROUTING", "CNI-abc"]);
+        assert_eq!((saved.policy("PREROUTING"), saved.policy("CNI-abc")), (Some("ACCEPT"), None));
+        assert!(saved.has_chain("CNI-abc") && !saved.has_chain("CNI-ab"));
         let jump = saved.chain("POSTROUTING").next().unwrap();
         assert_eq!(jump.value("-s"), Some("10.77.0.2/32"));
         assert_eq!(jump.comment(), Some("name: \"n1\" id: \"cid1\""));

@@ -255,7 +255,7 @@ impl Nft {
         Err(Error::Changed { action: summary(&batch) })
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         family: Family,
         question: NfTablesMessage,
@@ -265,7 +265,7 @@ impl Nft {
         answer.map_err(|error| self.refused(error, &action))
     }
 
-    fn list(
+    pub(crate) fn list(
         &mut self,
         family: Family,
         question: NfTablesMessage,

@@ -42,7 +42,7 @@ pub use client::Nft;
 pub use elements::{Elements, Layout, Part, PartObject};
 pub use error::Error;
 pub use read::{Entry, RuleEntry};
-pub use rule::{Comparison, Field, Operand, Rule, Statement, Verdict};
+pub use rule::{Comparison, Field, Flag, Operand, Rule, Statement, Verdict};
 pub use set::{Data, DataType, Element, Set};
 pub use table::{Family, ObjectName, Table, TableName};
 pub use userdata::{COMMENT_MAX, cut};

@@ -7,7 +7,7 @@ use std::fmt;
 use ipnetwork::IpNetwork;
 use netlink_packet_netfilter::nftables::{RuleAttribute, RuleMessage, Verdict as VerdictCode, VerdictAttribute};
 
-use super::table::ObjectName;
+use super::table::{Family, ObjectName};
 use super::userdata;
 use super::value::{Value, joined};
 
@@ -35,6 +35,18 @@ pub enum Statement {
     Counter,
     /// Replace the source address by that of the interface on which the packet leaves.
     Masquerade,
+    /// Replace destination and port by what the map of the same table holds for the fields, if it holds anything:
+    /// `dnat ip to meta l4proto . th dport map @map`.
+    DnatMap {
+        /// [`Family::Ip`] or [`Family::Ip6`]: whose addresses the map holds. Packets of the other are left alone.
+        family: Family,
+        /// What is looked up.
+        fields: Vec<Field>,
+        /// The map, of an address and a port.
+        map: String,
+    },
+    /// Give the packet this mark.
+    SetMark(u32),
     /// Say where the packet goes on.
     Verdict(Verdict),
 }
@@ -60,6 +72,48 @@ pub enum Field {
     Ip6Daddr,
     /// The source MAC address.
     EtherSaddr,
+    /// The source port, of any protocol that has ports.
+    ThSport,
+    /// The destination port, of any protocol that has ports.
+    ThDport,
+    /// The kind of the link that it came from: `veth`, `vrf`. Rules about links without a kind do not match.
+    IifKind,
+    /// The bridge through whose port it came, in the bridge family.
+    IbrName,
+    /// The bridge through whose port it leaves, in the bridge family.
+    ObrName,
+    /// The packet's mark.
+    Mark,
+    /// The protocol of the network layer, as an Ethernet type.
+    Protocol,
+    /// What the packet is to its connection.
+    CtState,
+    /// What has happened to its connection.
+    CtStatus,
+    /// What kind of address the destination is to this host.
+    FibDaddrType,
+}
+
+/// A bit of [`Field::CtState`] or [`Field::CtStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    word: &'static str,
+    bit: u32,
+}
+
+impl Flag {
+    /// State: of no connection that could be.
+    pub const INVALID: Self = Self { word: "invalid", bit: 1 };
+    /// State: the connection has seen packets both ways.
+    pub const ESTABLISHED: Self = Self { word: "established", bit: 1 << 1 };
+    /// State: of a connection that another one expects, or an error about one.
+    pub const RELATED: Self = Self { word: "related", bit: 1 << 2 };
+    /// State: the first of its connection.
+    pub const NEW: Self = Self { word: "new", bit: 1 << 3 };
+    /// Status: the source is translated (`IPS_SRC_NAT`).
+    pub const SNAT: Self = Self { word: "snat", bit: 1 << 4 };
+    /// Status: the destination is translated (`IPS_DST_NAT`).
+    pub const DNAT: Self = Self { word: "dnat", bit: 1 << 5 };
 }
 
 /// How two things must compare.
@@ -78,6 +132,8 @@ pub enum Operand {
     Value(Value),
     /// All addresses of a network.
     Network(IpNetwork),
+    /// Any of the flags.
+    Flags(Vec<Flag>),
 }
 
 /// Where a packet goes on.
@@ -166,6 +222,16 @@ impl Field {
             Self::Ip6Saddr => "ip6 saddr",
             Self::Ip6Daddr => "ip6 daddr",
             Self::EtherSaddr => "ether saddr",
+            Self::ThSport => "th sport",
+            Self::ThDport => "th dport",
+            Self::IifKind => "meta iifkind",
+            Self::IbrName => "ibrname",
+            Self::ObrName => "obrname",
+            Self::Mark => "meta mark",
+            Self::Protocol => "meta protocol",
+            Self::CtState => "ct state",
+            Self::CtStatus => "ct status",
+            Self::FibDaddrType => "fib daddr type",
         }
     }
 }
@@ -173,6 +239,12 @@ impl Field {
 impl From<Value> for Operand {
     fn from(value: Value) -> Self {
         Self::Value(value)
+    }
+}
+
+impl<const N: usize> From<[Flag; N]> for Operand {
+    fn from(flags: [Flag; N]) -> Self {
+        Self::Flags(flags.to_vec())
     }
 }
 
@@ -203,6 +275,10 @@ impl fmt::Display for Operand {
         match self {
             Self::Value(value) => value.fmt(f),
             Self::Network(network) => write!(f, "{}/{}", network.network(), network.prefix()),
+            Self::Flags(flags) => {
+                let words: Vec<&str> = flags.iter().map(|flag| flag.word).collect();
+                f.write_str(&words.join(","))
+            }
         }
     }
 }
@@ -223,6 +299,8 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Of several flags, any is enough; the opposite is that there is none, for which the language has another sign.
+            Self::Match(field, Comparison::NotEqual, flags @ Operand::Flags(_)) => write!(f, "{field} ! {flags}"),
             Self::Match(field, comparison, operand) => write!(f, "{field} {comparison}{operand}"),
             Self::Lookup(fields, comparison, set) => {
                 joined(f, fields)?;
@@ -234,6 +312,12 @@ impl fmt::Display for Statement {
             }
             Self::Counter => f.write_str("counter"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::DnatMap { family, fields, map } => {
+                write!(f, "dnat {family} to ")?;
+                joined(f, fields)?;
+                write!(f, " map @{map}")
+            }
+            Self::SetMark(mark) => write!(f, "meta mark set {}", Value::Mark(*mark)),
             Self::Verdict(verdict) => verdict.fmt(f),
         }
     }

@@ -7,6 +7,8 @@ use crate::mac::Mac;
 
 /// Names in the kernel have this many bytes, the closing NUL included (`IFNAMSIZ`).
 const INTERFACE_NAME: usize = 16;
+/// `RTN_LOCAL`.
+const RTN_LOCAL: u32 = 2;
 /// A register is four bytes wide; the parts of a concatenation start at registers (`NFT_REG32_SIZE`).
 pub(super) const REGISTER: usize = 4;
 
@@ -19,6 +21,8 @@ pub enum Type {
     Ipv6Addr,
     /// A MAC address.
     EtherAddr,
+    /// A protocol of the network layer.
+    EtherType,
     /// A transport protocol.
     InetProto,
     /// A port.
@@ -40,6 +44,7 @@ impl Type {
             Self::Ipv4Addr => 7,
             Self::Ipv6Addr => 8,
             Self::EtherAddr => 9,
+            Self::EtherType => 10,
             Self::InetProto => 12,
             Self::InetService => 13,
             Self::Mark => 19,
@@ -54,7 +59,7 @@ impl Type {
             Self::Ipv6Addr => 16,
             Self::EtherAddr => 6,
             Self::InetProto => 1,
-            Self::InetService => 2,
+            Self::EtherType | Self::InetService => 2,
             Self::IfName => INTERFACE_NAME,
         }
     }
@@ -64,6 +69,7 @@ impl Type {
             Self::Ipv4Addr => "ipv4_addr",
             Self::Ipv6Addr => "ipv6_addr",
             Self::EtherAddr => "ether_addr",
+            Self::EtherType => "ether_type",
             Self::InetProto => "inet_proto",
             Self::InetService => "inet_service",
             Self::Mark => "mark",
@@ -133,6 +139,8 @@ pub enum Value {
     Ipv6(Ipv6Addr),
     /// A MAC address.
     Ether(Mac),
+    /// A protocol of the network layer by number (`ETH_P_IP`).
+    EtherType(u16),
     /// A transport protocol by number (`IPPROTO_TCP`).
     Protocol(u8),
     /// A port.
@@ -141,6 +149,10 @@ pub enum Value {
     Mark(u32),
     /// An interface name of up to 15 bytes.
     IfName(String),
+    /// The beginning of interface names.
+    IfPrefix(String),
+    /// The kind of address that is this host's own (`RTN_LOCAL`).
+    Local,
     /// Several in a row, for a key of several types.
     Concat(Vec<Value>),
     /// The bytes as the kernel returned them, of a type that nobody asked for.
@@ -155,6 +167,7 @@ impl Value {
             Self::Ipv4(address) => address.octets().to_vec(),
             Self::Ipv6(address) => address.octets().to_vec(),
             Self::Ether(mac) => mac.bytes().to_vec(),
+            Self::EtherType(number) => number.to_be_bytes().to_vec(),
             Self::Protocol(number) => vec![*number],
             Self::Port(port) => port.to_be_bytes().to_vec(),
             Self::Mark(mark) => mark.to_ne_bytes().to_vec(),
@@ -163,6 +176,8 @@ impl Value {
                 bytes.resize(INTERFACE_NAME, 0);
                 bytes
             }
+            Self::IfPrefix(prefix) => prefix.bytes().take(INTERFACE_NAME - 1).collect(),
+            Self::Local => RTN_LOCAL.to_ne_bytes().to_vec(),
             Self::Concat(parts) => parts.iter().flat_map(Self::registers).collect(),
             Self::Raw(bytes) => bytes.clone(),
         }
@@ -190,12 +205,19 @@ impl fmt::Display for Value {
             Self::Ipv4(address) => address.fmt(f),
             Self::Ipv6(address) => address.fmt(f),
             Self::Ether(mac) => mac.fmt(f),
+            Self::EtherType(0x0800) => f.write_str("ip"),
+            Self::EtherType(0x86dd) => f.write_str("ip6"),
+            Self::EtherType(0x0806) => f.write_str("arp"),
+            Self::EtherType(number) => write!(f, "{number:#06x}"),
             Self::Protocol(6) => f.write_str("tcp"),
             Self::Protocol(17) => f.write_str("udp"),
+            Self::Protocol(132) => f.write_str("sctp"),
             Self::Protocol(number) => number.fmt(f),
             Self::Port(port) => port.fmt(f),
             Self::Mark(mark) => write!(f, "{mark:#010x}"),
             Self::IfName(name) => write!(f, "\"{name}\""),
+            Self::IfPrefix(prefix) => write!(f, "\"{prefix}*\""),
+            Self::Local => f.write_str("local"),
             Self::Concat(parts) => joined(f, parts),
             Self::Raw(bytes) => {
                 f.write_str("0x")?;

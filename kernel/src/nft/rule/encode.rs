@@ -14,10 +14,29 @@ use crate::nft::value::REGISTER;
 /// Where a payload offset counts from (`enum nft_payload_bases`).
 const LINK: u32 = 0;
 const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
 /// `NFT_LOOKUP_F_INV`.
 const LOOKUP_INVERTED: u32 = 1;
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
 const NFPROTO: [u8; 2] = [2, 10];
+/// `NFT_CT_STATE`, `NFT_CT_STATUS`.
+const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+/// Attributes of `ct`, in the order in which `nft` writes them.
+const NFTA_CT_KEY: u16 = 2;
+const NFTA_CT_DREG: u16 = 1;
+/// Attributes of `fib`, `NFT_FIB_RESULT_ADDRTYPE` and `NFTA_FIB_F_DADDR`.
+const NFTA_FIB_FLAGS: u16 = 3;
+const NFTA_FIB_RESULT: u16 = 2;
+const NFTA_FIB_DREG: u16 = 1;
+const FIB_ADDRESS_TYPE: u32 = 3;
+const FIB_DESTINATION: u32 = 2;
+/// Attributes of `nat`, and `NFT_NAT_DNAT`.
+const NFTA_NAT_TYPE: u16 = 1;
+const NFTA_NAT_FAMILY: u16 = 2;
+const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
+const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
+const NAT_DESTINATION: u32 = 1;
 /// `ETH_P_IP`, `ETH_P_IPV6`.
 const ETHERTYPE: [u16; 2] = [0x0800, 0x86dd];
 /// `ARPHRD_ETHER`.
@@ -34,7 +53,15 @@ enum Header {
 /// Where a field is loaded from.
 enum Source {
     Meta(MetaKey, usize),
-    Payload { base: u32, offset: u32, size: usize },
+    Payload {
+        base: u32,
+        offset: u32,
+        size: usize,
+    },
+    /// By key.
+    Ct(u32),
+    /// The destination's address type.
+    Fib,
 }
 
 /// The instructions of `statements` in a chain of `family`.
@@ -66,6 +93,12 @@ impl Program {
             }
             Statement::Counter => self.plain("counter"),
             Statement::Masquerade => self.plain("masq"),
+            Statement::DnatMap { family, fields, map } => {
+                self.concatenation(fields);
+                self.lookup(Some(Lookup::DestinationRegister(Register::Reg1)), map, None);
+                self.dnat(*family);
+            }
+            Statement::SetMark(mark) => self.set_mark(*mark),
             Statement::Verdict(verdict) => self.verdict(verdict),
         }
     }
@@ -77,6 +110,17 @@ impl Program {
                 self.cmp(comparison, value.bytes());
             }
             Operand::Network(network) => self.compare_network(field, comparison, *network),
+            Operand::Flags(flags) => {
+                let mask = flags.iter().fold(0, |mask, flag| mask | flag.bit);
+                self.load(field, 0, None);
+                self.mask(mask.to_ne_bytes().to_vec());
+                // Some flag is set where the rest of the mask is not zero.
+                let comparison = match comparison {
+                    Comparison::Equal => Comparison::NotEqual,
+                    Comparison::NotEqual => Comparison::Equal,
+                };
+                self.cmp(comparison, vec![0; size_of_val(&mask)]);
+            }
         }
     }
 
@@ -93,14 +137,20 @@ impl Program {
             return;
         }
         self.load(field, 0, None);
+        self.mask(mask);
+        self.cmp(comparison, address);
+    }
+
+    /// Leaves only the bits of `mask` in the first register.
+    fn mask(&mut self, mask: Vec<u8>) {
+        let zero = vec![0; mask.len()];
         self.instructions.push(Expressions::Bitwise(vec![
             Bitwise::SourceRegister(Register::Reg1),
             Bitwise::DestinationRegister(Register::Reg1),
             Bitwise::Length(number(mask.len())),
             Bitwise::Mask(DataAttribute::Value(mask)),
-            Bitwise::Xor(DataAttribute::Value(vec![0; address.len()])),
+            Bitwise::Xor(DataAttribute::Value(zero)),
         ]));
-        self.cmp(comparison, address);
     }
 
     /// Loads the fields one behind the other, each into whole registers.
@@ -120,6 +170,11 @@ impl Program {
         let target = register(at);
         self.instructions.push(match field.source() {
             Source::Meta(key, _) => meta(key, target),
+            Source::Ct(key) => other("ct", &[(NFTA_CT_KEY, key), (NFTA_CT_DREG, target.into())]),
+            Source::Fib => {
+                let what = [(NFTA_FIB_FLAGS, FIB_DESTINATION), (NFTA_FIB_RESULT, FIB_ADDRESS_TYPE)];
+                other("fib", &[what[0], what[1], (NFTA_FIB_DREG, target.into())])
+            }
             Source::Payload { base, offset, size } => Expressions::Payload(vec![
                 Payload::DestinationRegister(target),
                 Payload::Base(base),
@@ -175,10 +230,31 @@ impl Program {
         ]));
     }
 
+    /// Translates the destination to what the registers hold: an address, and a port behind it.
+    fn dnat(&mut self, family: Family) {
+        let (protocol, size) = if family == Family::Ip6 { (NFPROTO[1], 16) } else { (NFPROTO[0], 4) };
+        self.instructions.push(other(
+            "nat",
+            &[
+                (NFTA_NAT_TYPE, NAT_DESTINATION),
+                (NFTA_NAT_FAMILY, protocol.into()),
+                (NFTA_NAT_REG_ADDR_MIN, Register::Reg1.into()),
+                (NFTA_NAT_REG_PROTO_MIN, register(size / REGISTER).into()),
+            ],
+        ));
+    }
+
+    fn set_mark(&mut self, mark: u32) {
+        self.instructions.push(Expressions::Immediate(vec![
+            Immediate::DestinationRegister(Register::Reg1),
+            Immediate::Data(DataAttribute::Value(mark.to_ne_bytes().to_vec())),
+        ]));
+        self.instructions.push(Expressions::Meta(vec![Meta::Key(MetaKey::Mark), Meta::SourceRegister(Register::Reg1)]));
+    }
+
     /// An instruction without attributes.
     fn plain(&mut self, name: &str) {
-        let attributes: Vec<DefaultNla> = Vec::new();
-        self.instructions.push(Expressions::Other { expression_type: name.to_owned(), attributes });
+        self.instructions.push(other(name, &[]));
     }
 }
 
@@ -194,6 +270,16 @@ impl Field {
             Self::Ip6Saddr => Source::Payload { base: NETWORK, offset: 8, size: 16 },
             Self::Ip6Daddr => Source::Payload { base: NETWORK, offset: 24, size: 16 },
             Self::EtherSaddr => Source::Payload { base: LINK, offset: 6, size: 6 },
+            Self::ThSport => Source::Payload { base: TRANSPORT, offset: 0, size: 2 },
+            Self::ThDport => Source::Payload { base: TRANSPORT, offset: 2, size: 2 },
+            Self::IifKind => Source::Meta(MetaKey::Iifkind, 16),
+            Self::IbrName => Source::Meta(MetaKey::BriIifname, 16),
+            Self::ObrName => Source::Meta(MetaKey::BriOifname, 16),
+            Self::Mark => Source::Meta(MetaKey::Mark, 4),
+            Self::Protocol => Source::Meta(MetaKey::EtherTypeProtocol, 2),
+            Self::CtState => Source::Ct(CT_STATE),
+            Self::CtStatus => Source::Ct(CT_STATUS),
+            Self::FibDaddrType => Source::Fib,
         }
     }
 
@@ -202,7 +288,7 @@ impl Field {
             Self::IpSaddr | Self::IpDaddr => Some(Header::Ip),
             Self::Ip6Saddr | Self::Ip6Daddr => Some(Header::Ip6),
             Self::EtherSaddr => Some(Header::Ether),
-            Self::IifName | Self::OifName | Self::NfProto | Self::L4Proto => None,
+            _ => None,
         }
     }
 }
@@ -211,12 +297,19 @@ impl Source {
     const fn size(&self) -> usize {
         match self {
             Self::Meta(_, size) | Self::Payload { size, .. } => *size,
+            Self::Ct(_) | Self::Fib => 4,
         }
     }
 }
 
 fn meta(key: MetaKey, target: Register) -> Expressions {
     Expressions::Meta(vec![Meta::Key(key), Meta::DestinationRegister(target)])
+}
+
+/// An instruction that the message crate does not know, with attributes that are numbers.
+fn other(name: &str, attributes: &[(u16, u32)]) -> Expressions {
+    let attributes = attributes.iter().map(|(kind, value)| DefaultNla::new(*kind, value.to_be_bytes().to_vec()));
+    Expressions::Other { expression_type: name.to_owned(), attributes: attributes.collect() }
 }
 
 /// The register that starts at the `at`-th word. Each fourth also has a number from the time when registers were four

@@ -11,7 +11,7 @@ use crate::mac::Mac;
 const BRIDGE: TableName = TableName::new(Family::Bridge, "b");
 
 /// Compares one change with its line and its bytes. The set ids of the records are arbitrary, so they are given.
-fn check(change: &Change, id: u32, line: &str, recorded: &str) {
+pub(super) fn check(change: &Change, id: u32, line: &str, recorded: &str) {
     assert_eq!(change.to_string(), line);
     let header = NetfilterHeader::new(change.family().protocol(), 0, 0);
     let message = NetfilterMessage::new(header, change.message(id));
@@ -21,7 +21,7 @@ fn check(change: &Change, id: u32, line: &str, recorded: &str) {
     assert_eq!(hex, recorded, "{line}");
 }
 
-fn add_rule(table: &TableName, statements: Vec<Statement>, line: &str, recorded: &str) {
+pub(super) fn add_rule(table: &TableName, statements: Vec<Statement>, line: &str, recorded: &str) {
     check(&Change::AddRule(rule(table, "c", statements)), 0, line, recorded);
 }
 

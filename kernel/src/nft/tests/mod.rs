@@ -5,6 +5,7 @@ mod concurrency;
 mod cost;
 mod elements;
 mod kernel;
+mod language;
 
 use std::process::Command;
 use std::thread;

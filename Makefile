@@ -14,12 +14,15 @@ PLUGINS := bridge loopback host-local
 BINS    := xnet $(PLUGINS)
 
 # What the tests and benches compare with and look through. Debian's names.
-TOOLS     := ip ping nft iptables tcpdump containerd runc busybox ps
+TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps
 PEERS     := /usr/lib/cni/bridge
-PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump containerd runc busybox-static procps containernetworking-plugins
+PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox-static \
+             procps containernetworking-plugins
+# A newer Go suite, for its nftables back ends; unpacked, not installed.
+export XNET_NEWER_GO_DIR := $(abspath $(TARGET)/newer-go)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench install clean deps
+.PHONY: help build run test lint bench install clean deps newer-go
 
 help: ## This text
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,7 +38,7 @@ run: build ## Runs a container on the default bridge network: address, default r
 	bin/xnet run --rm -- sh -c 'ip -brief address show dev eth0; ip route show default; \
 	    ping -c 1 -W 2 $$(ip route show default | sed "s/.*via \([^ ]*\).*/\1/")'
 
-test: deps build ## Runs all tests
+test: deps newer-go build ## Runs all tests
 	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) test --workspace
 
 lint: ## Formatting, clippy, licences (the last if cargo-deny is there)
@@ -43,7 +46,7 @@ lint: ## Formatting, clippy, licences (the last if cargo-deny is there)
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null; then cargo deny check licenses bans sources; else echo "cargo-deny is not installed: licences not checked"; fi
 
-bench: deps build ## Times the suite against Debian's Go plugins, side by side
+bench: deps newer-go build ## Times the suite against Debian's Go plugins, side by side
 	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) bench -p xnet-tests
 
 install: build ## Installs: xnet into $(DESTDIR)$(PREFIX)/bin, the plugins into $(DESTDIR)/opt/cni/bin
@@ -62,3 +65,6 @@ deps:
 	    if command -v apt-get >/dev/null; then apt-get update -qq && \
 	        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
 	    else echo "please install them (Debian's names: $(PACKAGES))"; exit 1; fi; fi
+
+newer-go:
+	@tests/benches/newer-go.sh $(XNET_NEWER_GO_DIR)

@@ -10,7 +10,7 @@ use harness::Netns;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
-use crate::side::Side;
+use crate::host::Host;
 
 /// How long a plugin may be silent. The slowest call here takes a second.
 const PATIENCE: u16 = 30_000;
@@ -35,11 +35,13 @@ pub(crate) struct Call {
     binary: PathBuf,
     env: [(&'static str, String); 6],
     stdin: Vec<u8>,
+    host: Netns,
+    may_fail: bool,
 }
 
 impl Call {
-    pub(crate) fn new(side: &Side, plugin: &str, verb: Verb, netns: &Netns, config: &Value) -> Self {
-        let dir = side.suite.dir();
+    pub(crate) fn new(host: &Host<'_>, plugin: &str, verb: Verb, netns: &Netns, config: &Value) -> Self {
+        let dir = host.side.dir();
         let env = [
             ("CNI_COMMAND", verb.name().to_owned()),
             ("CNI_CONTAINERID", netns.name().to_owned()),
@@ -48,7 +50,20 @@ impl Call {
             ("CNI_PATH", dir.to_str().expect("the directory is UTF-8").to_owned()),
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ];
-        Self { binary: dir.join(plugin), env, stdin: config.to_string().into_bytes() }
+        let stdin = config.to_string().into_bytes();
+        Self { binary: dir.join(plugin), env, stdin, host: host.netns.clone(), may_fail: false }
+    }
+
+    /// The same call about another container.
+    pub(crate) fn about(mut self, container: &str) -> Self {
+        self.env[1].1 = container.to_owned();
+        self
+    }
+
+    /// The same call, whatever its exit status.
+    pub(crate) fn forgiven(mut self) -> Self {
+        self.may_fail = true;
+        self
     }
 
     pub(crate) fn binary(&self) -> &Path {
@@ -61,7 +76,11 @@ impl Call {
     }
 
     /// Runs a command in the plugin's place.
-    pub(crate) fn run_as(&self, mut command: Command) -> Result<Done, String> {
+    pub(crate) fn run_as(&self, command: Command) -> Result<Done, String> {
+        self.host.enter(|| self.run_here(command))
+    }
+
+    fn run_here(&self, mut command: Command) -> Result<Done, String> {
         command.env_clear().envs(self.env.iter().map(|(key, value)| (key, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |what: &str| format!("{} {}: {what}", self.env[0].1, self.binary.display());
@@ -74,7 +93,7 @@ impl Call {
         let mut stderr = String::new();
         child.stderr.take().expect("stderr is a pipe").read_to_string(&mut stderr).expect("plugins log UTF-8");
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        if !status.success() {
+        if !status.success() && !self.may_fail {
             return Err(failed(format!("{status}\n{stdout}\n{stderr}").trim_end()));
         }
         Ok(Done { time, stdout, stderr })

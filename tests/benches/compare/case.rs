@@ -1,23 +1,25 @@
-//! A case: one plugin with one configuration, called in pairs.
+//! A case: a chain of plugins, called in pairs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use harness::{Netns, Node};
+use serde_json::Value;
 
-use harness::{Netns, Node, Suite};
-use serde_json::{Value, from_str, json};
-
-use crate::call::{Call, Verb};
-use crate::peak;
+use crate::call::Verb;
+use crate::host::{Container, Host, Member, Quantity};
+use crate::mappings;
+use crate::measurement::Measurement;
 use crate::row::{Goals, Row, Section};
 use crate::settle::settle;
-use crate::side::Side;
+use crate::side::{Maker, Side};
 
 /// Rounds in which memory is looked at, at most. It hardly varies.
 const MEMORY_ROUNDS: usize = 4;
 
+/// The host port of round 0; each round has one of its own, in case that the attachment stays.
+const FIRST_PORT: u16 = 8000;
+
 pub(crate) struct Case {
     name: &'static str,
-    plugin: &'static str,
-    config: fn(&Side) -> Value,
+    chain: Vec<Member>,
     sides: [Side; 2],
     goals: Goals,
     one_in: usize,
@@ -35,15 +37,12 @@ struct Rounds {
 /// What the calls of a round gave: by verb, then by side.
 type Round = [[f64; 2]; 2];
 
-/// A way to call, and what it measures: milliseconds, or MiB.
-type Measure = fn(&Call) -> Result<(String, f64), String>;
-
 impl Case {
-    /// A plugin of ours against that of the Go suite.
-    pub(crate) fn new(name: &'static str, plugin: &'static str, config: fn(&Side) -> Value) -> Self {
+    /// Ours against the Go suite.
+    pub(crate) fn new(name: &'static str, chain: Vec<Member>) -> Self {
         let goals = Goals { add: None, del: None, memory: None };
-        let sides = [Side::ours("ours"), Side::go("go").second()];
-        Self { name, plugin, config, sides, goals, one_in: 1, has_neighbour: false, is_first_call: false }
+        let sides = [Side::ours("ours"), Side::of(Maker::Go, "go").second()];
+        Self { name, chain, sides, goals, one_in: 1, has_neighbour: false, is_first_call: false }
     }
 
     /// Other sides.
@@ -75,38 +74,26 @@ impl Case {
         self
     }
 
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Plays the case and adds its rows.
-    pub(crate) fn measure(&self, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {
-        let part = |rounds: usize| (rounds / self.one_in).max(1);
-        let rounds = Rounds { time: part(pairs), memory: if self.is_of_one_suite() { 0 } else { part(MEMORY_ROUNDS) } };
-        let play = || Node::run_messy(|node| self.play(node, rounds, rows));
-        catch_unwind(AssertUnwindSafe(play)).unwrap_or_else(|_| Err("a panic, see above".to_owned()))
-    }
-
     fn play(&self, node: &Node, rounds: Rounds, rows: &mut Vec<Row>) -> Result<(), String> {
         settle(node);
-        self.sides.iter().for_each(Side::prepare);
         let stage = Stage::build(node, self, 1 + rounds.time + rounds.memory);
         let outcome = self.act(&stage, rounds, rows);
         stage.clear();
         outcome
     }
 
-    fn act(&self, stage: &Stage, rounds: Rounds, rows: &mut Vec<Row>) -> Result<(), String> {
+    fn act(&self, stage: &Stage<'_>, rounds: Rounds, rows: &mut Vec<Row>) -> Result<(), String> {
         if self.has_neighbour {
-            stage.call(0, Verb::Add, &[None, None], time)?;
+            stage.add(0, Quantity::Time)?;
         } else {
-            stage.round(0, time)?;
+            stage.round(0, Quantity::Time)?;
         }
+        stage.hosts.iter().zip(&stage.netns[0]).try_for_each(|(host, netns)| mappings::populate(host, netns))?;
         let timed = 1..=rounds.time;
-        let times: Result<Vec<_>, _> = timed.map(|round| stage.round(round, time)).collect();
+        let times: Result<Vec<_>, _> = timed.map(|round| stage.round(round, Quantity::Time)).collect();
         self.add_times(&times?, rows);
         let weighed = rounds.time + 1..=rounds.time + rounds.memory;
-        let peaks: Result<Vec<_>, _> = weighed.map(|round| stage.round(round, memory)).collect();
+        let peaks: Result<Vec<_>, _> = weighed.map(|round| stage.round(round, Quantity::Memory)).collect();
         self.add_peaks(&peaks?, rows);
         Ok(())
     }
@@ -136,78 +123,74 @@ impl Case {
     }
 
     fn is_of_one_suite(&self) -> bool {
-        self.sides.iter().all(|side| side.suite == Suite::Ours)
+        self.sides.iter().all(|side| side.maker == Maker::Ours)
     }
 }
 
-/// A case with the namespaces of its rounds, two for each.
+impl Measurement for Case {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn makers(&self) -> [Maker; 2] {
+        self.sides.each_ref().map(|side| side.maker)
+    }
+
+    fn measure(&self, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {
+        let part = |rounds: usize| (rounds / self.one_in).max(1);
+        let rounds = Rounds { time: part(pairs), memory: if self.is_of_one_suite() { 0 } else { part(MEMORY_ROUNDS) } };
+        Node::run_messy(|node| self.play(node, rounds, rows))
+    }
+}
+
+/// A case with its hosts, and the containers' namespaces of its rounds, two for each.
 struct Stage<'a> {
     case: &'a Case,
+    hosts: [Host<'a>; 2],
     netns: Vec<[Netns; 2]>,
 }
 
 impl<'a> Stage<'a> {
     fn build(node: &Node, case: &'a Case, rounds: usize) -> Self {
+        let hosts = case.sides.each_ref().map(|side| Host::boot(node, side));
         let netns = |round: usize| case.sides.each_ref().map(|side| node.netns(&format!("{}-{round}", side.name)));
-        Self { case, netns: (0..rounds).map(netns).collect() }
+        Self { case, hosts, netns: (0..rounds).map(netns).collect() }
     }
 
     /// ADD by both sides, then DEL by both.
-    fn round(&self, round: usize, measure: Measure) -> Result<Round, String> {
+    fn round(&self, round: usize, quantity: Quantity) -> Result<Round, String> {
         if self.case.is_first_call && round > 0 {
             self.case.sides.iter().for_each(Side::forget_index);
         }
-        let added = self.call(round, Verb::Add, &[None, None], measure)?;
-        let result = |side: usize| {
-            let answer = &added[side].0;
-            from_str(answer).map(Some).map_err(|error| format!("ADD answered {answer:?}: {error}"))
-        };
-        let deleted = self.call(round, Verb::Del, &[result(0)?, result(1)?], measure)?;
-        Ok([added, deleted].map(|pair| pair.map(|(_, value)| value)))
+        let added = self.add(round, quantity)?;
+        let chain = &self.case.chain;
+        let del = |side: usize| self.hosts[side].del(chain, self.container(round, side), &added[side].0, quantity);
+        let deleted = pair(round, del)?;
+        Ok([added.map(|(_, value)| value), deleted])
     }
 
-    /// A pair of calls. Who begins alternates from round to round.
-    fn call(
-        &self,
-        round: usize,
-        verb: Verb,
-        results: &[Option<Value>; 2],
-        measure: Measure,
-    ) -> Result<[(String, f64); 2], String> {
-        let one = |side: usize| measure(&self.prepare(round, side, verb, results[side].as_ref()));
-        if round.is_multiple_of(2) {
-            let first = one(0)?;
-            Ok([first, one(1)?])
-        } else {
-            let second = one(1)?;
-            Ok([one(0)?, second])
-        }
+    fn add(&self, round: usize, quantity: Quantity) -> Result<[(Value, f64); 2], String> {
+        pair(round, |side| self.hosts[side].add(&self.case.chain, self.container(round, side), quantity))
     }
 
-    /// The configuration as a runtime completes it; DEL gets the result of ADD.
-    fn prepare(&self, round: usize, side: usize, verb: Verb, result: Option<&Value>) -> Call {
-        let (case, netns) = (self.case, &self.netns[round][side]);
-        let side = &case.sides[side];
-        let mut config = (case.config)(side);
-        config["cniVersion"] = json!("1.0.0");
-        config["name"] = json!(side.name);
-        if let Some(result) = result {
-            config["prevResult"] = result.clone();
-        }
-        Call::new(side, case.plugin, verb, netns, &config)
+    fn container(&self, round: usize, side: usize) -> Container<'_> {
+        let port = FIRST_PORT + u16::try_from(round).expect("rounds are few");
+        Container { netns: &self.netns[round][side], port }
     }
 
     fn clear(self) {
         self.netns.iter().flatten().for_each(Netns::vanish);
+        self.hosts.iter().for_each(|host| host.netns.vanish());
     }
 }
 
-fn time(call: &Call) -> Result<(String, f64), String> {
-    let done = call.run()?;
-    Ok((done.stdout, done.time.as_secs_f64() * 1e3))
-}
-
-fn memory(call: &Call) -> Result<(String, f64), String> {
-    let (done, peak) = peak::run(call)?;
-    Ok((done.stdout, peak))
+/// The same by both sides. Who begins alternates from round to round.
+pub(crate) fn pair<T>(round: usize, one: impl Fn(usize) -> Result<T, String>) -> Result<[T; 2], String> {
+    if round.is_multiple_of(2) {
+        let first = one(0)?;
+        Ok([first, one(1)?])
+    } else {
+        let second = one(1)?;
+        Ok([one(0)?, second])
+    }
 }

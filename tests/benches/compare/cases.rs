@@ -3,39 +3,141 @@
 use serde_json::{Value, json};
 
 use crate::case::Case;
+use crate::connections::Connections;
+use crate::host::{Member, given, measured};
+use crate::measurement::Measurement;
+use crate::processes::Processes;
 use crate::row::Goals;
-use crate::side::Side;
+use crate::side::{Maker, Side};
 
 const AGAINST_GO: Goals = Goals { add: Some(0.35), del: Some(0.9), memory: Some(0.35) };
+
+/// An ADD of the Go suite's portmap starts dozens of processes with iptables, and three with nftables.
+const AGAINST_IPTABLES: Goals = Goals { add: Some(0.1), ..AGAINST_GO };
+const AGAINST_NFTABLES: Goals = Goals { add: Some(0.5), ..AGAINST_GO };
 
 /// Our cost with many leases against our cost with none.
 const GROWTH: Goals = Goals { add: Some(1.5), del: Some(1.5), memory: None };
 
+/// The same with many port mappings.
+const MAPPING_GROWTH: Goals = Goals { add: Some(1.3), del: Some(1.3), memory: None };
+
 /// The first call has to read all leases, as every call of the Go suite does.
 const NONE: Goals = Goals { add: None, del: None, memory: None };
 
-pub(crate) fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Box<dyn Measurement>> {
+    let cases = networks().into_iter().chain(pools()).chain(portmaps()).chain(chained()).chain(chains());
+    let cases = cases.map(|case| Box::new(case) as Box<dyn Measurement>);
+    let connections = connections().into_iter().map(|one| Box::new(one) as Box<dyn Measurement>);
+    let processes = processes().into_iter().map(|one| Box::new(one) as Box<dyn Measurement>);
+    cases.chain(connections).chain(processes).collect()
+}
+
+fn networks() -> Vec<Case> {
     vec![
-        Case::new("bridge, host-local", "bridge", bridge).goals(AGAINST_GO).neighbour(),
-        Case::new("bridge, host-local, ipMasq: nftables, Go iptables", "bridge", masquerade)
+        Case::new("bridge, host-local", vec![measured("bridge", bridge)]).goals(AGAINST_GO).neighbour(),
+        Case::new("bridge, host-local, ipMasq: nftables, Go iptables", vec![measured("bridge", masquerade)])
             .goals(AGAINST_GO)
             .neighbour(),
-        Case::new("loopback", "loopback", loopback).goals(AGAINST_GO),
+        Case::new("loopback", vec![measured("loopback", loopback)]).goals(AGAINST_GO),
+    ]
+}
+
+fn pools() -> Vec<Case> {
+    vec![
         pool("host-local, no lease", 0),
         pool("host-local, 1,000 leases", 1_000),
         pool("host-local, 10,000 leases", 10_000).one_in(2),
         pool("host-local, 50,000 leases", 50_000).one_in(4),
         pool("host-local, 65,000 leases, /16 nearly full", 65_000).one_in(4),
         pool("host-local, 50,000 leases, first call", 50_000).goals(NONE).one_in(8).first_calls(),
-        Case::new("host-local", "host-local", host_local)
+        Case::new("host-local, 50,000 leases", vec![measured("host-local", host_local)])
             .between([Side::ours("many").leases(50_000), Side::ours("none")])
             .goals(GROWTH),
     ]
 }
 
 fn pool(name: &'static str, leases: usize) -> Case {
-    let sides = [Side::ours("ours").leases(leases), Side::go("go").leases(leases)];
-    Case::new(name, "host-local", host_local).between(sides).goals(AGAINST_GO)
+    let sides = [Side::ours("ours").leases(leases), Side::of(Maker::Go, "go").leases(leases)];
+    Case::new(name, vec![measured("host-local", host_local)]).between(sides).goals(AGAINST_GO)
+}
+
+/// Two ports, one of TCP and one of UDP, with others' mappings beside them.
+fn portmaps() -> Vec<Case> {
+    let against = |name, maker, mappings, goals| {
+        let sides = [Side::ours("ours").mappings(mappings), Side::of(maker, "go").mappings(mappings)];
+        Case::new(name, published()).between(sides).goals(goals)
+    };
+    let iptables = |name, mappings| against(name, Maker::Go, mappings, AGAINST_IPTABLES);
+    let nftables = |name, mappings| against(name, Maker::NewerGo, mappings, AGAINST_NFTABLES);
+    vec![
+        iptables("portmap, no mapping before, Go iptables", 0),
+        iptables("portmap, 1,000 mappings, Go iptables", 1_000).one_in(2),
+        iptables("portmap, 10,000 mappings, Go iptables", 10_000).one_in(8),
+        nftables("portmap, no mapping before, Go nftables", 0),
+        nftables("portmap, 1,000 mappings, Go nftables", 1_000).one_in(2),
+        nftables("portmap, 10,000 mappings, Go nftables", 10_000).one_in(4),
+        Case::new("portmap, 10,000 mappings", published())
+            .between([Side::ours("many").mappings(10_000), Side::ours("none")])
+            .goals(MAPPING_GROWTH),
+    ]
+}
+
+fn published() -> Vec<Member> {
+    vec![given("bridge", bridge), measured("portmap", portmap)]
+}
+
+/// The other plugins that come after one that makes an interface.
+fn chained() -> Vec<Case> {
+    let after_bridge = |name, plugin, config| {
+        Case::new(name, vec![given("bridge", bridge), measured(plugin, config)]).goals(AGAINST_GO)
+    };
+    vec![
+        after_bridge("firewall: nftables, Go iptables", "firewall", firewall),
+        after_bridge("bandwidth, both ways", "bandwidth", bandwidth),
+        after_bridge("tuning, sysctl and MTU", "tuning", tuning),
+        after_bridge("sbr", "sbr", sbr),
+    ]
+}
+
+fn chains() -> Vec<Case> {
+    let against = |name, maker| {
+        let sides = [Side::ours("ours"), Side::of(maker, "go")];
+        Case::new(name, chain()).between(sides).goals(AGAINST_GO).neighbour()
+    };
+    vec![against("chain of four, Go iptables", Maker::Go), against("chain of four, Go nftables", Maker::NewerGo)]
+}
+
+fn processes() -> Vec<Processes> {
+    vec![
+        Processes { name: "chain of four, Go iptables", chain: chain(), other: Maker::Go },
+        Processes { name: "chain of four, Go nftables", chain: chain(), other: Maker::NewerGo },
+    ]
+}
+
+/// What a node runs for each container: network, ports, filter, settings.
+fn chain() -> Vec<Member> {
+    vec![
+        measured("bridge", masquerade),
+        measured("portmap", portmap),
+        measured("firewall", firewall),
+        measured("tuning", tuning),
+    ]
+}
+
+fn connections() -> Vec<Connections> {
+    let against = |name, maker, mappings, goal| {
+        let sides = [Side::ours("ours").mappings(mappings), Side::of(maker, "go").mappings(mappings).second()];
+        Connections { name, chain: published(), sides, goal }
+    };
+    let growth = [Side::ours("many").mappings(10_000), Side::ours("none").second()];
+    vec![
+        against("connection, 1 mapping, Go iptables", Maker::Go, 0, None),
+        against("connection, 10,000 mappings, Go iptables", Maker::Go, 10_000, Some(0.9)),
+        against("connection, 1 mapping, Go nftables", Maker::NewerGo, 0, None),
+        against("connection, 10,000 mappings, Go nftables", Maker::NewerGo, 10_000, Some(0.9)),
+        Connections { name: "connection, 10,000 mappings", chain: published(), sides: growth, goal: Some(1.3) },
+    ]
 }
 
 fn bridge(side: &Side) -> Value {
@@ -66,4 +168,35 @@ fn loopback(_: &Side) -> Value {
 /// Called alone, as bridge calls it.
 fn host_local(side: &Side) -> Value {
     json!({"type": "bridge", "ipam": side.ipam()})
+}
+
+/// The older Go suite has iptables only here too.
+fn portmap(_: &Side) -> Value {
+    json!({"type": "portmap", "backend": "nftables", "capabilities": {"portMappings": true}})
+}
+
+/// Neither Go suite has anything but iptables and firewalld, and firewalld is not there. Ours finds a host that does not
+/// filter in iptables, and takes nftables.
+fn firewall(_: &Side) -> Value {
+    json!({"type": "firewall"})
+}
+
+/// Bits in a second, and bits.
+fn bandwidth(_: &Side) -> Value {
+    let (rate, burst) = (80_000_000, 8_000_000);
+    json!({
+        "type": "bandwidth",
+        "ingressRate": rate,
+        "ingressBurst": burst,
+        "egressRate": rate,
+        "egressBurst": burst,
+    })
+}
+
+fn tuning(_: &Side) -> Value {
+    json!({"type": "tuning", "sysctl": {"net.core.somaxconn": "512"}, "mtu": 1400})
+}
+
+fn sbr(_: &Side) -> Value {
+    json!({"type": "sbr"})
 }

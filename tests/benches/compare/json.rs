@@ -13,8 +13,9 @@ pub(crate) fn lines(machine: &str, rows: &[Row]) -> String {
 fn row(row: &Row) -> Value {
     let (section, unit, sides) = match row.section {
         Section::Time => ("time", "ms", ["ours", "go"]),
-        Section::Growth => ("growth", "ms", ["many_leases", "no_lease"]),
+        Section::Growth => ("growth", "ms", ["many", "none"]),
         Section::Memory => ("memory", "MiB", ["ours", "go"]),
+        Section::Processes => ("processes", "processes", ["ours", "go"]),
         Section::Size => ("size", "MiB", ["ours", "go"]),
     };
     json!({

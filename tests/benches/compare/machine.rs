@@ -5,7 +5,9 @@ use std::thread;
 
 use harness::Suite;
 
-/// The machine and the two suites, in two lines.
+use crate::side::Maker;
+
+/// The machine and the suites, in two lines.
 pub(crate) fn describe() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg");
@@ -16,7 +18,13 @@ pub(crate) fn describe() -> String {
         read("/proc/sys/kernel/osrelease").trim_end(),
         Suite::Ours.dir().display(),
         Suite::Go.dir().display(),
-    )
+    ) + &newer_go()
+}
+
+/// The newer Go suite, if there is one.
+fn newer_go() -> String {
+    let suite = Maker::NewerGo.dir().zip(Maker::NewerGo.version());
+    suite.map(|(dir, version)| format!(", newer Go suite: {}, {version}", dir.display())).unwrap_or_default()
 }
 
 fn processor() -> String {

@@ -7,6 +7,8 @@ pub(crate) enum Section {
     /// Time too, but of ours against ours.
     Growth,
     Memory,
+    /// Those that are no plugins of the suite.
+    Processes,
     Size,
 }
 

@@ -1,5 +1,7 @@
 //! One side of a comparison: whose binaries, and the names of all that it has for itself.
 
+use std::env;
+use std::fs;
 use std::path::PathBuf;
 
 use harness::Suite;
@@ -7,21 +9,53 @@ use serde_json::{Value, json};
 
 use crate::leases;
 
+/// Where `make deps` has put a newer Go suite than that of Debian stable.
+const NEWER_GO: &str = "XNET_NEWER_GO_DIR";
+
+/// Whose binaries, with the back ends that they are measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// Ours, on nftables.
+    Ours,
+    /// The Go suite of Debian stable, which has iptables only.
+    Go,
+    /// A newer Go suite, on nftables wherever it can.
+    NewerGo,
+}
+
+impl Maker {
+    /// The directory of the binaries; nothing when they are not on this machine, which only the newer suite may be.
+    pub(crate) fn dir(self) -> Option<PathBuf> {
+        match self {
+            Self::Ours => Some(Suite::Ours.dir()),
+            Self::Go => Some(Suite::Go.dir()),
+            Self::NewerGo => env::var_os(NEWER_GO).map(PathBuf::from).filter(|dir| dir.join("portmap").is_file()),
+        }
+    }
+
+    /// The version of the newer suite, as a file beside the binaries says.
+    pub(crate) fn version(self) -> Option<String> {
+        let text = fs::read_to_string(self.dir()?.join("VERSION")).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+}
+
 pub(crate) struct Side {
-    pub(crate) suite: Suite,
+    pub(crate) maker: Maker,
     /// Of its network, its bridge and its directory; unique among the two sides.
     pub(crate) name: &'static str,
+    pub(crate) mappings: usize,
     leases: usize,
     number: u8,
 }
 
 impl Side {
     pub(crate) fn ours(name: &'static str) -> Self {
-        Self { suite: Suite::Ours, name, leases: 0, number: 1 }
+        Self::of(Maker::Ours, name)
     }
 
-    pub(crate) fn go(name: &'static str) -> Self {
-        Self { suite: Suite::Go, name, leases: 0, number: 1 }
+    pub(crate) fn of(maker: Maker, name: &'static str) -> Self {
+        Self { maker, name, mappings: 0, leases: 0, number: 1 }
     }
 
     /// With leases of others in its pool.
@@ -30,10 +64,20 @@ impl Side {
         self
     }
 
-    /// As the second side: both are on one node, and must not be in one subnet.
+    /// With port mappings of others on its host.
+    pub(crate) fn mappings(mut self, mappings: usize) -> Self {
+        self.mappings = mappings;
+        self
+    }
+
+    /// As the second side: both are on one machine, and must not be in one subnet.
     pub(crate) fn second(mut self) -> Self {
         self.number = 2;
         self
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.maker.dir().expect("a case is measured when the binaries of both sides are there")
     }
 
     pub(crate) fn bridge(&self) -> String {
@@ -42,8 +86,16 @@ impl Side {
 
     /// host-local with a pool of 65,533 addresses.
     pub(crate) fn ipam(&self) -> Value {
-        let subnet = format!("{}.0.0/16", self.prefix());
-        json!({"type": "host-local", "dataDir": self.data_dir(), "ranges": [[{"subnet": subnet}]]})
+        json!({"type": "host-local", "dataDir": self.data_dir(), "ranges": [[{"subnet": self.subnet()}]]})
+    }
+
+    pub(crate) fn subnet(&self) -> String {
+        format!("{}.0.0/16", self.prefix())
+    }
+
+    /// The first two bytes of its addresses.
+    pub(crate) fn prefix(&self) -> String {
+        format!("10.{}", 100 + self.number)
     }
 
     pub(crate) fn prepare(&self) {
@@ -63,10 +115,5 @@ impl Side {
 
     fn directory(&self) -> PathBuf {
         self.data_dir().join(self.name)
-    }
-
-    /// The first two bytes of its addresses.
-    fn prefix(&self) -> String {
-        format!("10.{}", 100 + self.number)
     }
 }

@@ -4,14 +4,15 @@ use harness::Suite;
 
 use crate::row::{Row, Section, Summary};
 
-const SECTIONS: [(Section, &str, [&str; 2]); 4] = [
+const SECTIONS: [(Section, &str, [&str; 2]); 5] = [
     (Section::Time, "time in ms", ["ours", "Go suite"]),
-    (Section::Growth, "ours, time in ms", ["50,000 leases", "no lease"]),
+    (Section::Growth, "ours, time in ms", ["many", "none"]),
+    (Section::Processes, "processes that are no plugins", ["ours", "Go suite"]),
     (Section::Memory, "memory in MiB", ["ours", "Go suite"]),
     (Section::Size, "size in MiB", ["ours", "Go suite"]),
 ];
 
-pub(crate) fn print(rows: &[Row], failures: &[String]) {
+pub(crate) fn print(rows: &[Row], remarks: &[String]) {
     for (section, title, sides) in SECTIONS {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.section == section).collect();
         if !rows.is_empty() {
@@ -27,7 +28,7 @@ pub(crate) fn print(rows: &[Row], failures: &[String]) {
     } else {
         verdict(rows);
     }
-    failures.iter().for_each(|failure| println!("FAILED: {failure}"));
+    remarks.iter().for_each(|remark| println!("{remark}"));
 }
 
 fn verdict(rows: &[Row]) {
@@ -44,9 +45,9 @@ fn row_line(row: &Row) -> String {
     line([
         &row.name,
         &row.pairs.len().to_string(),
-        &format!("{:.2}", ours.median),
+        &number(ours.median),
         &range(row, ours),
-        &format!("{:.2}", go.median),
+        &number(go.median),
         &range(row, go),
         &format!("{:.3}", row.ratio().median),
         &goal,
@@ -54,9 +55,18 @@ fn row_line(row: &Row) -> String {
     ])
 }
 
+/// Three digits at least, unless there is nothing behind the point.
+fn number(value: f64) -> String {
+    match value {
+        _ if value == 0.0 => "0".to_owned(),
+        _ if value < 1.0 => format!("{value:.3}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
 /// A single value has no range.
 fn range(row: &Row, summary: Summary) -> String {
-    if row.pairs.len() == 1 { String::new() } else { format!("{:.2}-{:.2}", summary.min, summary.max) }
+    if row.pairs.len() == 1 { String::new() } else { [number(summary.min), number(summary.max)].join("-") }
 }
 
 fn line([name, pairs, ours, ours_range, go, go_range, ratio, goal, met]: [&str; 9]) -> String {

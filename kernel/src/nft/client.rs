@@ -1,6 +1,5 @@
 //! The conversation with nf_tables: transactions, and questions by name.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -17,12 +16,6 @@ use super::table::{Family, ObjectName, TableName};
 use super::value::Value;
 use super::{chain, farewell, rule, set};
 use crate::netlink::{self, Frame, Request};
-
-/// How often a deletion is tried again because somebody changed the ruleset between reading the owner and deleting.
-/// One of all who try at the same time always succeeds, so this is above any number of plugins that run at once.
-const DELETE_ATTEMPTS: usize = 1000;
-/// How many elements are looked at between two looks at the generation, so that a busy ruleset can't stop a sweep.
-const DELETE_GROUP: usize = 64;
 
 /// A socket to nf_tables in one network namespace.
 #[derive(Debug)]
@@ -149,6 +142,36 @@ impl Nft {
         }
     }
 
+    /// The elements with these keys, by questions in one message; none for those that are not there, or whose set is
+    /// not. The generation of the ruleset is asked for first.
+    ///
+    /// # Errors
+    ///
+    /// Anything but the answer that there is none, or no such set.
+    pub(super) fn look_up(&mut self, targets: &[(&ObjectName, &Value)]) -> Result<(u32, Vec<Option<Entry>>), Error> {
+        let question = |(set, key): &(&ObjectName, &Value)| {
+            request(set.table.family, NfTablesMessage::GetSetElement(set::key(set, key)))
+        };
+        let mut requests = vec![request(Family::Inet, generation())];
+        requests.extend(targets.iter().map(question));
+        let action = "look elements up";
+        let outcomes = self.socket.exchange(&requests).map_err(|error| self.refused(error, &action))?;
+        let mut answers = outcomes.into_iter().map(|outcome| match outcome {
+            Ok(frames) => Ok(frames),
+            Err(refusal) if refusal.errno == Errno::ENOENT => Ok(Vec::new()),
+            Err(refusal) => Err(refusal),
+        });
+        let first =
+            answers.next().unwrap_or(Ok(Vec::new())).map_err(|refusal| self.refused(refusal.into(), &action))?;
+        let generation = first.iter().find_map(|frame| read::generation(frame.payload()));
+        let mut entries = Vec::with_capacity(targets.len());
+        for answer in answers {
+            let frames = answer.map_err(|refusal| Error::refused(action.to_owned(), refusal, None, true))?;
+            entries.push(frames.iter().flat_map(|frame| read::elements(frame.payload())).next());
+        }
+        Ok((generation.ok_or_else(|| malformed(action))?, entries))
+    }
+
     /// All elements of a set or map.
     ///
     /// # Errors
@@ -205,56 +228,6 @@ impl Nft {
         }
     }
 
-    /// Deletes the elements of `set` whose comment is `owned`, and says how many. A set that is not there has none.
-    ///
-    /// # Errors
-    ///
-    /// Any refusal but that of a missing set.
-    pub fn remove_owned(&mut self, set: &ObjectName, owned: &dyn Fn(&str) -> bool) -> Result<usize, Error> {
-        let entries = match self.elements(set) {
-            Ok(entries) => entries,
-            Err(error) if error.is_not_found() => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        let owned_entries = entries.into_iter().filter(|entry| entry.is_owned(owned));
-        // A list that was read while elements came and went may have one twice.
-        let keys: BTreeSet<Vec<u8>> = owned_entries.map(|entry| entry.key.bytes()).collect();
-        let keys: Vec<Value> = keys.into_iter().map(Value::Raw).collect();
-        let mut removed = 0;
-        for group in keys.chunks(DELETE_GROUP) {
-            let targets: Vec<(&ObjectName, &Value)> = group.iter().map(|key| (set, key)).collect();
-            removed += self.remove_keys(&targets, owned)?;
-        }
-        Ok(removed)
-    }
-
-    /// Deletes those of the elements whose comment is `owned` at the moment of the deletion.
-    ///
-    /// The owner is read, and the deletion holds only for the generation that was read: another process can't give an
-    /// element to a new owner in between.
-    pub(super) fn remove_keys(
-        &mut self,
-        targets: &[(&ObjectName, &Value)],
-        owned: &dyn Fn(&str) -> bool,
-    ) -> Result<usize, Error> {
-        let mut batch = Batch::new();
-        for _ in 0..DELETE_ATTEMPTS {
-            let generation = self.generation()?;
-            batch = Batch::new();
-            for (set, key) in targets {
-                if self.element(set, key)?.is_some_and(|entry| entry.is_owned(owned)) {
-                    batch.push(Change::DeleteElement((*set).clone(), (*key).clone()));
-                }
-            }
-            match self.commit_at(&batch, generation) {
-                Ok(()) => return Ok(batch.changes().len()),
-                Err(Error::Changed { .. } | Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Changed { action: summary(&batch) })
-    }
-
     pub(crate) fn ask(
         &mut self,
         family: Family,
@@ -295,12 +268,6 @@ fn generation() -> NfTablesMessage {
     NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() })
 }
 
-impl Entry {
-    fn is_owned(&self, owned: &dyn Fn(&str) -> bool) -> bool {
-        self.comment.as_deref().is_some_and(owned)
-    }
-}
-
 fn message(family: Family, message: NfTablesMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(family.protocol(), 0, 0), message)
 }
@@ -325,7 +292,7 @@ fn malformed(action: &str) -> Error {
 }
 
 /// A batch in one line: its first change and the number of the others.
-fn summary(batch: &Batch) -> String {
+pub(super) fn summary(batch: &Batch) -> String {
     match batch.changes() {
         [] => "change nothing".to_owned(),
         [single] => single.to_string(),

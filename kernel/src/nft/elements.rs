@@ -22,7 +22,7 @@ use super::userdata;
 use super::value::Value;
 
 /// How often a creation is tried again because others create or delete the same things at the same time.
-const ATTEMPTS: usize = 100;
+const ATTEMPTS: usize = 1000;
 
 /// The static half of a ruleset: one table and what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +53,25 @@ pub enum PartObject {
 
 /// Elements of one owner, with the layout that they live in.
 ///
-/// Every element's comment is its owner's tag.
+/// Every element's comment is its owner's tag: what stands before its first comma tells owners apart, the rest is for
+/// people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elements {
     /// Created when it is missing, never removed.
     pub layout: Layout,
     /// Created, checked and removed.
     pub elements: Vec<Element>,
+}
+
+/// What is to be done about a key that is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// What is there is as it should be.
+    Keep,
+    /// The element takes the place of what is there.
+    Replace,
+    /// What is there stays, and nothing is changed at all, for the reason given.
+    Refuse(String),
 }
 
 /// What is to be done about one element.
@@ -85,26 +97,49 @@ impl Elements {
     ///
     /// The first refusal that trying again can't mend. Nothing was changed then.
     pub fn apply(&self, nft: &mut Nft) -> Result<(), Error> {
+        self.claim(nft, &mut |element, entry| if element.is(entry) { Claim::Keep } else { Claim::Replace })
+    }
+
+    /// As [`Elements::apply`], but for a key that is taken `judge` decides, by what is there.
+    ///
+    /// An element is replaced only if nobody changed the ruleset after it was judged, so `judge` may be asked again
+    /// about the same element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Taken`] with the words of `judge`, or as there.
+    pub fn claim(&self, nft: &mut Nft, judge: &mut dyn FnMut(&Element, &Entry) -> Claim) -> Result<(), Error> {
         let mut tasks = vec![Task::Create; self.elements.len()];
+        // What the judgements in `tasks` were made upon.
+        let mut judged_at = None;
         let mut with_layout = false;
         let mut attempt = 0;
         loop {
             let missing = if with_layout { self.layout.missing(nft)? } else { Vec::new() };
             let (batch, origins) = self.batch(&missing, &tasks);
-            let Err(error) = nft.commit(&batch) else {
-                return Ok(());
+            let committed = match judged_at {
+                Some(generation) if tasks.contains(&Task::Replace) => nft.commit_at(&batch, generation),
+                _ => nft.commit(&batch),
             };
+            let Err(error) = committed else { return Ok(()) };
             attempt += 1;
-            let origin = match &error {
-                Error::NotFound { index: Some(at), .. } | Error::Exists { index: Some(at), .. }
-                    if attempt < ATTEMPTS =>
-                {
-                    origins.get(*at).copied()
-                }
+            let index = match &error {
+                Error::NotFound { index, .. } | Error::Exists { index, .. } => *index,
                 _ => None,
             };
+            let origin = index.and_then(|at| origins.get(at).copied());
             match (origin, error) {
-                (Some(Origin::Element(at)), Error::Exists { .. }) => tasks[at] = self.taken(nft, at)?,
+                (_, error) if attempt >= ATTEMPTS => return Err(error),
+                (_, Error::Changed { .. }) => {
+                    tasks.fill(Task::Create);
+                    judged_at = None;
+                }
+                (Some(Origin::Element(at)), Error::Exists { .. }) => {
+                    if judged_at.is_none() {
+                        judged_at = Some(nft.generation()?);
+                    }
+                    tasks[at] = self.taken(nft, at, judge)?;
+                }
                 (Some(Origin::Element(at)), _) => {
                     // The set is missing, or the element that was to be replaced is gone.
                     tasks[at] = Task::Create;
@@ -141,13 +176,14 @@ impl Elements {
     }
 
     /// What to do about an element whose key is taken.
-    fn taken(&self, nft: &mut Nft, at: usize) -> Result<Task, Error> {
+    fn taken(&self, nft: &mut Nft, at: usize, judge: &mut dyn FnMut(&Element, &Entry) -> Claim) -> Result<Task, Error> {
         let element = &self.elements[at];
-        Ok(match nft.element(&element.set, &element.key)? {
-            None => Task::Create,
-            Some(entry) if deviation(element, &entry).is_none() => Task::Nothing,
-            Some(_) => Task::Replace,
-        })
+        let Some(entry) = nft.element(&element.set, &element.key)? else { return Ok(Task::Create) };
+        match judge(element, &entry) {
+            Claim::Keep => Ok(Task::Nothing),
+            Claim::Replace => Ok(Task::Replace),
+            Claim::Refuse(text) => Err(Error::Taken(text)),
+        }
     }
 
     /// Compares the kernel with the layout and the elements. The answer is the first line that does not hold.
@@ -159,7 +195,7 @@ impl Elements {
         for element in &self.elements {
             let deviation = match nft.element(&element.set, &element.key)? {
                 None => Some(format!("nft add {element}")),
-                Some(entry) => deviation(element, &entry),
+                Some(entry) => element.deviation(&entry),
             };
             if deviation.is_some() {
                 return Ok(deviation);
@@ -179,24 +215,39 @@ impl Elements {
             let tag = group.first().and_then(|element| element.comment.as_deref()).unwrap_or_default();
             let targets: Vec<(&ObjectName, &Value)> =
                 group.iter().map(|element| (&element.set, &element.key)).collect();
-            removed += nft.remove_keys(&targets, &|comment| comment == userdata::cut(tag))?;
+            removed += nft.take(&targets, &|comment| userdata::owner(comment) == userdata::owner(tag))?.len();
         }
         Ok(removed)
     }
 }
 
-/// How the kernel's element differs: the line that does not hold, and what is there instead.
-fn deviation(element: &Element, found: &Entry) -> Option<String> {
-    let tag = element.comment.as_deref().map(userdata::cut);
-    if found.comment.as_deref() != tag {
-        let owner = found.comment.as_deref().unwrap_or("nobody");
-        return Some(format!("nft add {element} (it belongs to: {owner})"));
+impl Element {
+    /// Whether this is what the kernel has: the same comment and data.
+    #[must_use]
+    pub fn is(&self, entry: &Entry) -> bool {
+        entry.comment.as_deref() == self.comment.as_deref().map(userdata::cut) && self.holds(entry)
     }
-    match (&element.data, &found.data) {
-        (Some(wanted), Some(found)) if wanted.is_same(found) => None,
-        (None, None) => None,
-        (_, Some(data)) => Some(format!("nft add {element} (it holds: {data})")),
-        (_, None) => Some(format!("nft add {element} (it holds nothing)")),
+
+    fn holds(&self, entry: &Entry) -> bool {
+        match (&self.data, &entry.data) {
+            (Some(wanted), Some(found)) => wanted.is_same(found),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// How the kernel's element differs: the line that does not hold, and what is there instead.
+    fn deviation(&self, found: &Entry) -> Option<String> {
+        let owner = |comment: Option<&str>| comment.map(|comment| userdata::owner(comment).to_owned());
+        if owner(found.comment.as_deref()) != owner(self.comment.as_deref()) {
+            let owner = found.comment.as_deref().unwrap_or("nobody");
+            return Some(format!("nft add {self} (it belongs to: {owner})"));
+        }
+        match &found.data {
+            _ if self.holds(found) => None,
+            Some(data) => Some(format!("nft add {self} (it holds: {data})")),
+            None => Some(format!("nft add {self} (it holds nothing)")),
+        }
     }
 }
 

@@ -29,6 +29,9 @@ pub enum Error {
         /// Which change of the batch.
         index: Option<usize>,
     },
+    /// A key is taken, and whoever has it keeps it.
+    #[error("{0}")]
+    Taken(String),
     /// The kernel has no nf_tables.
     #[error("the kernel has no nf_tables: load the module nf_tables, or use iptables")]
     NoSupport,

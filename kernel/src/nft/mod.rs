@@ -29,6 +29,7 @@ mod elements;
 mod error;
 mod farewell;
 mod read;
+mod removal;
 mod rule;
 mod set;
 mod socket;
@@ -39,13 +40,13 @@ mod value;
 pub use batch::{Batch, Change, Object};
 pub use chain::{Base, Chain, Hook, Kind, Policy};
 pub use client::Nft;
-pub use elements::{Elements, Layout, Part, PartObject};
+pub use elements::{Claim, Elements, Layout, Part, PartObject};
 pub use error::Error;
 pub use read::{Entry, RuleEntry};
 pub use rule::{Comparison, Field, Flag, Operand, Rule, Statement, Verdict};
 pub use set::{Data, DataType, Element, Set};
 pub use table::{Family, ObjectName, Table, TableName};
-pub use userdata::{COMMENT_MAX, cut};
+pub use userdata::{COMMENT_MAX, cut, owner};
 pub use value::{KeyType, Type, Value};
 
 #[cfg(test)]

@@ -48,6 +48,13 @@ pub fn cut(comment: &str) -> &str {
     &comment[..end]
 }
 
+/// The part of a tag that tells owners apart: what stands before the first comma.
+#[must_use]
+pub fn owner(tag: &str) -> &str {
+    let tag = cut(tag);
+    tag.split_once(',').map_or(tag, |(owner, _)| owner)
+}
+
 /// The comment of a rule or an element.
 pub(super) fn comment(userdata: &[u8]) -> Option<String> {
     let mut rest = userdata;

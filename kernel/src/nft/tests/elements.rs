@@ -144,3 +144,68 @@ fn elements_print_as_nft_lines() {
          nft create element inet t sources { 10.0.0.2 comment \"one\" }"
     );
 }
+
+/// Those who ask first: a live owner keeps its element, and nothing else of the newcomer's is made.
+#[test]
+fn a_claim_can_be_refused_as_a_whole() {
+    namespace(|| {
+        let mut kernel = Nft::open().unwrap();
+        owned("alive, of flesh", &["10.0.0.2"]).apply(&mut kernel).unwrap();
+        let mut asked = Vec::new();
+        let newcomer = owned("newcomer", &["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        let refused = newcomer.claim(&mut kernel, &mut |element, entry| {
+            asked.push((element.key.clone(), entry.comment.clone()));
+            Claim::Refuse("it is taken".into())
+        });
+        assert!(matches!(refused, Err(Error::Taken(text)) if text == "it is taken"));
+        assert_eq!(asked, [(v4("10.0.0.2"), Some("alive, of flesh".to_owned()))]);
+        assert_eq!(kernel.elements(&TABLE.object("sources")).unwrap().len(), 1);
+        assert_eq!(owned("alive, of bone", &["10.0.0.2"]).check(&mut kernel).unwrap(), None);
+        newcomer.claim(&mut kernel, &mut |_, _| Claim::Replace).unwrap();
+        assert_eq!(newcomer.check(&mut kernel).unwrap(), None);
+        newcomer.claim(&mut kernel, &mut |_, _| Claim::Keep).unwrap();
+        newcomer.remove(&mut kernel).unwrap();
+        assert_eq!(kernel.elements(&TABLE.object("sources")).unwrap(), []);
+    });
+}
+
+/// Between the judgement and the replacement somebody else may have come.
+#[test]
+fn what_was_judged_is_what_is_replaced() {
+    namespace(|| {
+        let mut kernel = Nft::open().unwrap();
+        owned("dead", &["10.0.0.1"]).apply(&mut kernel).unwrap();
+        let mut judged = Vec::new();
+        let newcomer = owned("newcomer", &["10.0.0.1"]);
+        let refused = newcomer.claim(&mut kernel, &mut |_, entry| {
+            let owner = entry.comment.clone().unwrap();
+            judged.push(owner.clone());
+            if owner == "dead" {
+                owned("quicker", &["10.0.0.1"]).apply(&mut Nft::open().unwrap()).unwrap();
+                return Claim::Replace;
+            }
+            Claim::Refuse(format!("{owner} has it"))
+        });
+        assert_eq!(refused.unwrap_err().to_string(), "quicker has it");
+        assert_eq!(judged, ["dead", "quicker"]);
+        assert_eq!(owned("quicker", &["10.0.0.1"]).check(&mut kernel).unwrap(), None);
+    });
+}
+
+#[test]
+fn what_is_taken_away_is_returned() {
+    namespace(|| {
+        let mut kernel = Nft::open().unwrap();
+        let sources = TABLE.object("sources");
+        let keys: Vec<Value> = (0..200u32).map(|last| Value::Ipv4((0x0a00_0000 + last).into())).collect();
+        let targets: Vec<(&ObjectName, &Value)> = keys.iter().map(|key| (&sources, key)).collect();
+        assert_eq!(kernel.take(&targets, &|_| true).unwrap(), []);
+        owned("one", &["10.0.0.7", "10.0.0.100"]).apply(&mut kernel).unwrap();
+        owned("two", &["10.0.0.8"]).apply(&mut kernel).unwrap();
+        let taken = kernel.take(&targets, &|comment| comment == "one").unwrap();
+        let places: Vec<usize> = taken.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [7, 100]);
+        assert!(taken.iter().all(|(place, entry)| entry.key.bytes() == keys[*place].bytes()));
+        assert_eq!(kernel.take_owned(&sources, &|_| true).unwrap().len(), 1);
+    });
+}

@@ -18,14 +18,20 @@ TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon co
 PEERS     := /usr/lib/cni/bridge
 PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox-static \
              procps containernetworking-plugins
-# A newer Go suite, for its nftables back ends; unpacked, not installed.
-export XNET_NEWER_GO_DIR := $(abspath $(TARGET)/newer-go)
+# Unpacked, not installed: a newer Go suite, for its nftables back ends, and a firewall daemon.
+export XNET_NEWER_GO_DIR  := $(abspath $(TARGET)/newer-go)
+export XNET_FIREWALLD_DIR := $(abspath $(TARGET)/firewalld)
+
+# The virtual machine of the tests that need a stock kernel: Debian suite of that kernel (bookworm, trixie, sid).
+KERNEL      ?= bookworm
+VM_TOOLS    := qemu-system-x86_64 modprobe busybox
+VM_PACKAGES := qemu-system-x86 kmod busybox-static
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench install clean deps newer-go
+.PHONY: help build run test test-vm vm-shell lint bench install clean deps newer-go firewalld
 
 help: ## This text
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## Builds every binary into bin/
 	@command -v cc >/dev/null || $(MAKE) --no-print-directory deps TOOLS=cc PEERS= PACKAGES="gcc libc6-dev"
@@ -38,8 +44,17 @@ run: build ## Runs a container on the default bridge network: address, default r
 	bin/xnet run --rm -- sh -c 'ip -brief address show dev eth0; ip route show default; \
 	    ping -c 1 -W 2 $$(ip route show default | sed "s/.*via \([^ ]*\).*/\1/")'
 
-test: deps newer-go build ## Runs all tests
+test: deps newer-go firewalld build ## Runs all tests
 	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) test --workspace
+	@$(MAKE) --no-print-directory test-vm
+
+test-vm: build ## Runs those that need a stock kernel, in a virtual machine (KERNEL=bookworm, trixie or sid)
+	-@$(MAKE) --no-print-directory deps TOOLS="$(VM_TOOLS)" PEERS= PACKAGES="$(VM_PACKAGES)"
+	@XNET_BIN_DIR=$(CURDIR)/bin CARGO=$(CARGO) tests/vm/run.sh $(KERNEL)
+
+vm-shell: build ## A shell in that machine, among this directory's files
+	@$(MAKE) --no-print-directory deps TOOLS="$(VM_TOOLS)" PEERS= PACKAGES="$(VM_PACKAGES)"
+	@XNET_BIN_DIR=$(CURDIR)/bin tests/vm/run.sh --shell $(KERNEL)
 
 lint: ## Formatting, clippy, licences (the last if cargo-deny is there)
 	$(CARGO) fmt --all --check
@@ -67,4 +82,7 @@ deps:
 	    else echo "please install them (Debian's names: $(PACKAGES))"; exit 1; fi; fi
 
 newer-go:
-	@tests/benches/newer-go.sh $(XNET_NEWER_GO_DIR)
+	@tests/peers/newer-go.sh $(XNET_NEWER_GO_DIR)
+
+firewalld:
+	@tests/peers/firewalld.sh $(XNET_FIREWALLD_DIR)

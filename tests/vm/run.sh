@@ -1,0 +1,66 @@
+#!/bin/sh
+# `make test-vm`: the tests of tests.list in a virtual machine. They are built here and run there, from the same files.
+#
+#     tests/vm/run.sh [SUITE]           Debian suite of the kernel: bookworm (6.1) unless given, trixie, sid
+#     tests/vm/run.sh --shell [SUITE]   a shell there instead
+#
+# TESTS=word runs only those tests whose names contain the word. The exit status is 0 if all passed.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+limit=${XNET_VM_SECONDS:-300}
+shell=
+[ "${1:-}" != --shell ] || { shell=1; shift; }
+suite=${1:-bookworm}
+
+# Without a machine the tests are skipped, which has to be loud, and allowed like any other skip.
+skip() {
+    reason="no virtual machine: qemu or Debian's kernel is not to be had"
+    echo "SKIPPED: $reason ($1)" >&2
+    [ -z "$shell" ] || exit 1
+    echo "SKIPPED: all of tests/vm/tests.list:" >&2
+    grep -v '^#' "$here/tests.list" >&2
+    grep -qxF "$reason" "$root/tests/skips.txt" && exit 0
+    echo "a skip that tests/skips.txt does not list" >&2
+    exit 1
+}
+
+for tool in qemu-system-x86_64 busybox modprobe timeout; do
+    PATH=$PATH:/usr/sbin:/sbin command -v $tool >/dev/null || skip "there is no $tool"
+done
+kernel=$("$here/kernel.sh" "$suite") || skip "no kernel of $suite"
+
+job=$(mktemp)
+trap 'rm -f "$job" "$job.list"' EXIT
+trap 'exit 1' HUP INT TERM
+cat >"$job" <<JOB
+KERNEL='$kernel'
+. '$here/guest.sh'
+export XNET_BIN_DIR='${XNET_BIN_DIR:-$root/bin}' INSTA_UPDATE=no RUST_BACKTRACE='${RUST_BACKTRACE:-0}'
+JOB
+
+if [ -n "$shell" ]; then
+    echo "echo \"Linux \$(uname -r); changes stay in memory; leave with exit, or kill the machine with Ctrl-A X\"
+        cd '$root' && stty -F /dev/ttyS0 sane && setsid -c bash -i </dev/ttyS0 >/dev/ttyS0 2>&1
+        leave 0" >>"$job"
+    "$here/boot.sh" "$kernel" "$job"
+    exit
+fi
+
+# One line a test binary: its directory, itself, its arguments.
+while read -r package target arguments; do
+    case $package in '' | '#'*) continue ;; esac
+    built=$(cd "$root" && ${CARGO:-cargo} test -q -p "$package" "$target" --no-run --message-format=json) || exit 1
+    binary=$(echo "$built" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+    directory=$(echo "$built" | sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"[^"]*".*/\1/p' | tail -n 1)
+    echo "try '$directory' '$binary' $arguments ${TESTS:-}"
+done <"$here/tests.list" >"$job.list"
+cat "$job.list" >>"$job"
+echo finish >>"$job"
+
+begun=$(date +%s)
+status=0
+"$here/boot.sh" "$kernel" "$job" "$limit" || status=$?
+echo "xnet-vm: Linux $(cat "$kernel/version"), $(($(date +%s) - begun)) s in all, exit status $status"
+exit $status

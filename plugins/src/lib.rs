@@ -26,6 +26,7 @@ pub mod loopback;
 pub mod masquerade;
 pub mod netconf;
 pub mod ownership;
+pub mod portmap;
 pub mod records;
 pub mod spoof_check;
 pub mod veth;

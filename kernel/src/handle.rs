@@ -1,5 +1,7 @@
 //! rtnetlink inside one network namespace.
 
+mod routing;
+
 use std::io;
 use std::net::IpAddr;
 

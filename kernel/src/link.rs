@@ -1,6 +1,7 @@
 //! Links: what they are (`ip -d link`), and the requests that make, change, find and remove them.
 
 mod parse;
+mod settings;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -12,6 +13,8 @@ use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, Link
 use crate::mac::Mac;
 use crate::netlink::rtnl::{RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, request};
 use crate::netlink::{Error, Frame, Request};
+
+pub use settings::Settings;
 
 /// A link as the kernel describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +33,12 @@ pub struct Link {
     pub up: bool,
     /// Promiscuous by request of a user (`IFF_PROMISC`).
     pub promiscuous: bool,
+    /// How many want it promiscuous: the user, every packet capture, every bridge that it is a port of.
+    pub promiscuity: u32,
+    /// Takes all multicast by request of a user (`IFF_ALLMULTI`).
+    pub all_multicast: bool,
+    /// The length of the transmit queue in packets.
+    pub queue_length: u32,
     /// Operational state is up (`IF_OPER_UP`).
     pub running: bool,
     /// Index of the bridge or VRF that it is a port of.

@@ -1,6 +1,7 @@
 //! Routes (`ip route`).
 
 mod parse;
+mod verbatim;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,6 +16,8 @@ use rtnetlink::RouteMessageBuilder;
 use crate::link::family;
 use crate::netlink::rtnl::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, request};
 use crate::netlink::{Error, Frame, Request};
+
+pub use verbatim::{Verbatim, list_all};
 
 /// A route: where to, through what.
 #[derive(Clone, Debug, PartialEq, Eq)]

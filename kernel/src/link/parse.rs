@@ -1,7 +1,7 @@
 //! A link out of the bytes that describe it (`struct ifinfomsg` and `IFLA_*`, `include/uapi/linux/if_link.h`).
 //!
 //! A description has some sixty attributes, and the crate with the message types parses every one of every kind of
-//! link. A plugin wants eleven, at every lookup, so this reads those and skips the rest.
+//! link. A plugin wants fourteen, at every lookup, so this reads those and skips the rest.
 
 use super::{Link, Port};
 use crate::mac::Mac;
@@ -13,6 +13,7 @@ use crate::netlink::{Error, Frame};
 const HEADER: usize = 16;
 const IFF_UP: u32 = 1;
 const IFF_PROMISC: u32 = 0x100;
+const IFF_ALLMULTI: u32 = 0x200;
 const IF_OPER_UP: u8 = 6;
 
 const IFLA_ADDRESS: u16 = 1;
@@ -20,9 +21,11 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_PROMISCUITY: u16 = 30;
 
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -46,6 +49,7 @@ pub(super) fn link(frame: &Frame) -> Result<Link, Error> {
         index: number(&header[4..]),
         up: flags & IFF_UP != 0,
         promiscuous: flags & IFF_PROMISC != 0,
+        all_multicast: flags & IFF_ALLMULTI != 0,
         ..Link::default()
     };
     for (kind, value) in Attributes(&payload[HEADER..]) {
@@ -55,8 +59,10 @@ pub(super) fn link(frame: &Frame) -> Result<Link, Error> {
             IFLA_MTU => link.mtu = number(value),
             IFLA_LINK => link.peer = Some(number(value)),
             IFLA_MASTER => link.master = Some(number(value)),
+            IFLA_TXQLEN => link.queue_length = number(value),
             IFLA_OPERSTATE => link.running = value == [IF_OPER_UP],
             IFLA_IFALIAS => link.alias = Some(text(value)),
+            IFLA_PROMISCUITY => link.promiscuity = number(value),
             IFLA_LINKINFO => info(&mut link, value),
             _ => {}
         }

@@ -21,6 +21,7 @@ pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_DELNEIGH: u16 = 29;
 pub(crate) const RTM_NEWRULE: u16 = 32;
 pub(crate) const RTM_DELRULE: u16 = 33;
+pub(crate) const RTM_GETRULE: u16 = 34;
 
 /// `message` as a request of type `kind`.
 pub(crate) fn request(kind: u16, message: &impl Emitable, flags: u16) -> Request {

@@ -10,7 +10,9 @@ use crate::netlink::rtnl::RTM_NEWROUTE;
 use crate::netlink::{Error, Frame};
 
 /// `sizeof(struct rtmsg)`.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
+/// Where the flags are in it.
+pub(super) const FLAGS: usize = 8;
 /// `sizeof(struct rtnexthop)`.
 const HOP: usize = 8;
 
@@ -30,11 +32,16 @@ const RTAX_ADVMSS: u16 = 8;
 const LOCAL: u8 = 2;
 
 /// The header of a message about a route, and its attributes.
-fn split(frame: &Frame) -> Result<(&[u8; HEADER], &[u8]), Error> {
+pub(super) fn split(frame: &Frame) -> Result<(&[u8; HEADER], &[u8]), Error> {
     match frame.payload().split_first_chunk::<HEADER>() {
         Some(parts) if frame.message_type() == RTM_NEWROUTE => Ok(parts),
         _ => Err(Error::Malformed(format!("a message of type {} instead of a route", frame.message_type()))),
     }
+}
+
+/// Each attribute's type and value.
+pub(super) fn attributes(bytes: &[u8]) -> Attributes<'_> {
+    Attributes(bytes)
 }
 
 pub(super) fn is_local(frame: &Frame) -> Result<bool, Error> {

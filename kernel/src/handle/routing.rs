@@ -1,0 +1,89 @@
+//! Policy routing through a [`Handle`]: rules, and whole tables; and what tells one namespace's life from another's.
+
+use std::os::fd::AsRawFd;
+
+use super::Handle;
+use crate::netlink::Error;
+use crate::route::{self, Verbatim};
+use crate::rule::{self, Rule};
+
+impl Handle {
+    /// The routes of both families in a table that lead through the link with `index`, and through no other.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn link_routes(&mut self, table: u32, index: u32) -> Result<Vec<Verbatim>, Error> {
+        let mut routes = self.verbatim(table, Some(index))?;
+        routes.retain(|route| route.hops().iter().all(|hop| hop.table == Some(table) && hop.oif == Some(index)));
+        Ok(routes)
+    }
+
+    /// Whether a table holds any route, of either family.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn has_routes(&mut self, table: u32) -> Result<bool, Error> {
+        Ok(self.verbatim(table, None)?.iter().any(|route| route.hops().iter().any(|hop| hop.table == Some(table))))
+    }
+
+    fn verbatim(&mut self, table: u32, oif: Option<u32>) -> Result<Vec<Verbatim>, Error> {
+        match self.socket.dump(&route::list_all(table, oif)) {
+            Ok(frames) => Verbatim::from_frames(&frames),
+            // A table that was never used does not exist.
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The policy routing rules of every family.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn rules(&mut self) -> Result<Vec<Rule>, Error> {
+        Rule::from_frames(&self.socket.dump(&rule::list())?)
+    }
+
+    /// A number that this namespace has and no other had since the machine started (`SO_NETNS_COOKIE`, Linux 5.14):
+    /// unlike the inode of its file, which the next namespace gets.
+    #[must_use]
+    pub fn netns_cookie(&self) -> Option<u64> {
+        let mut cookie = 0u64;
+        let mut length = nix::libc::socklen_t::try_from(size_of::<u64>()).ok()?;
+        // SAFETY: the kernel writes at most `length` bytes, which is the size of `cookie`; both outlive the call.
+        #[expect(unsafe_code, reason = "no wrapper knows this option")]
+        let answer = unsafe {
+            nix::libc::getsockopt(
+                self.socket.as_raw_fd(),
+                nix::libc::SOL_SOCKET,
+                nix::libc::SO_NETNS_COOKIE,
+                (&raw mut cookie).cast(),
+                &raw mut length,
+            )
+        };
+        (answer == 0 && cookie != 0).then_some(cookie)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::container;
+
+    #[test]
+    fn a_namespace_keeps_its_number_and_shares_it_with_none() {
+        let one = Handle::inside(container()).unwrap();
+        let again = Handle::inside(crate::netns::NetNs::open(path(&one)).unwrap()).unwrap();
+        let other = Handle::inside(container()).unwrap();
+        assert!(one.netns_cookie().is_some());
+        assert_eq!(one.netns_cookie(), again.netns_cookie());
+        assert_ne!(one.netns_cookie(), other.netns_cookie());
+    }
+
+    fn path(handle: &Handle) -> String {
+        use std::os::fd::AsFd;
+        format!("/proc/self/fd/{}", handle.netns().as_fd().as_raw_fd())
+    }
+}

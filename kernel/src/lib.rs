@@ -20,6 +20,7 @@
 //! Requests are built with the `rtnetlink` builders; answers are read for what plugins look at.
 
 pub mod address;
+pub mod conntrack;
 mod errno;
 mod handle;
 pub mod iptables;

@@ -15,6 +15,7 @@ use super::socket::{self, Failure};
 use super::table::{Family, ObjectName, TableName};
 use super::value::Value;
 use super::{chain, farewell, rule, set};
+use crate::conntrack::Conntrack;
 use crate::netlink::{self, Frame, Request};
 
 /// A socket to nf_tables in one network namespace.
@@ -40,6 +41,11 @@ impl Nft {
     pub fn open() -> Result<Self, Error> {
         let socket = socket::open().map_err(|error| Error::socket("open a netfilter socket", error))?;
         Ok(Self { socket, farewell: None })
+    }
+
+    /// The connections that the kernel tracks: another part of netfilter, over the same socket.
+    pub fn conntrack(&mut self) -> Conntrack<'_> {
+        Conntrack::over(&mut self.socket)
     }
 
     /// Whether nf_tables can be used: one question without side effects.

@@ -14,6 +14,7 @@ use crate::link::{self, Link};
 use crate::netlink::{Error, Outcome, Request, Socket};
 use crate::netns::NetNs;
 use crate::route::{self, Route};
+use crate::tc;
 
 /// A namespace and a route socket in it.
 #[derive(Debug)]
@@ -93,6 +94,40 @@ impl Handle {
         let requests: Vec<Request> = names.iter().map(|name| link::get(name)).collect();
         let frames: Vec<_> = self.socket.exchange(&requests)?.into_iter().filter_map(Result::ok).flatten().collect();
         Link::from_frames(&frames)
+    }
+
+    /// The links that several lookups find, each in its place, in one message.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal but "there is none".
+    pub fn lookups(&mut self, requests: &[Request]) -> Result<Vec<Option<Link>>, Error> {
+        let found = |outcome: Outcome| match outcome.map_err(Error::from) {
+            Ok(frames) => Ok(Link::from_frames(&frames)?.into_iter().next()),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.socket.exchange(requests)?.into_iter().map(found).collect()
+    }
+
+    /// All intermediate functional blocks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn ifbs(&mut self) -> Result<Vec<Link>, Error> {
+        let frames = self.socket.dump(&link::list_ifbs())?;
+        // A kernel that has none of a kind may not know the kind, and then lists everything.
+        Ok(Link::from_frames(&frames)?.into_iter().filter(|link| link.is("ifb")).collect())
+    }
+
+    /// The links to which everything that arrives at the link with `index` is redirected.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn redirections(&mut self, index: u32) -> Result<Vec<u32>, Error> {
+        self.socket.dump(&tc::list_filters(index)).map(|frames| tc::redirections(&frames))
     }
 
     /// All veths.

@@ -36,6 +36,7 @@ pub mod rule;
 #[cfg(test)]
 mod sandbox;
 pub mod sysctl;
+pub mod tc;
 pub mod vlan;
 
 pub use errno::sentence;

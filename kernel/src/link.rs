@@ -1,5 +1,6 @@
 //! Links: what they are (`ip -d link`), and the requests that make, change, find and remove them.
 
+mod ifb;
 mod parse;
 mod settings;
 
@@ -14,6 +15,7 @@ use crate::mac::Mac;
 use crate::netlink::rtnl::{RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, request};
 use crate::netlink::{Error, Frame, Request};
 
+pub use ifb::{NewIfb, list_ifbs};
 pub use settings::Settings;
 
 /// A link as the kernel describes it.
@@ -152,6 +154,14 @@ pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: Bor
 #[must_use]
 pub fn get(name: &str) -> Request {
     let mut message = LinkUnspec::new_with_name(name).build();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request(RTM_GETLINK, &message, 0)
+}
+
+/// The link with this index, whatever its name.
+#[must_use]
+pub fn get_by_index(index: u32) -> Request {
+    let mut message = LinkUnspec::new_with_index(index).build();
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     request(RTM_GETLINK, &message, 0)
 }

@@ -17,6 +17,7 @@ mod bridge;
 mod machine;
 mod nftables;
 mod settle;
+mod shaping;
 mod sysctls;
 mod veth;
 
@@ -32,6 +33,7 @@ pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use machine::{Machine, Side};
 pub use settle::{Reachable, Settle};
+pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};
 pub use sysctls::{Setting, Sysctls};
 pub use veth::CreateVeth;
 

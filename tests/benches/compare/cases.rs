@@ -110,8 +110,8 @@ fn chains() -> Vec<Case> {
 
 fn processes() -> Vec<Processes> {
     vec![
-        Processes { name: "chain of four, Go iptables", chain: chain(), other: Maker::Go },
-        Processes { name: "chain of four, Go nftables", chain: chain(), other: Maker::NewerGo },
+        Processes { name: "processes of the chain, Go iptables", chain: chain(), other: Maker::Go },
+        Processes { name: "processes of the chain, Go nftables", chain: chain(), other: Maker::NewerGo },
     ]
 }
 

@@ -45,9 +45,9 @@ fn row_line(row: &Row) -> String {
     line([
         &row.name,
         &row.pairs.len().to_string(),
-        &number(ours.median),
+        &number(row.section, ours.median),
         &range(row, ours),
-        &number(go.median),
+        &number(row.section, go.median),
         &range(row, go),
         &format!("{:.3}", row.ratio().median),
         &goal,
@@ -55,10 +55,10 @@ fn row_line(row: &Row) -> String {
     ])
 }
 
-/// Three digits at least, unless there is nothing behind the point.
-fn number(value: f64) -> String {
-    match value {
-        _ if value == 0.0 => "0".to_owned(),
+/// Counts are whole; of small values more is to be seen than of large ones.
+fn number(section: Section, value: f64) -> String {
+    match section {
+        Section::Processes => format!("{value:.0}"),
         _ if value < 1.0 => format!("{value:.3}"),
         _ => format!("{value:.2}"),
     }
@@ -66,7 +66,11 @@ fn number(value: f64) -> String {
 
 /// A single value has no range.
 fn range(row: &Row, summary: Summary) -> String {
-    if row.pairs.len() == 1 { String::new() } else { [number(summary.min), number(summary.max)].join("-") }
+    if row.pairs.len() == 1 {
+        String::new()
+    } else {
+        [summary.min, summary.max].map(|value| number(row.section, value)).join("-")
+    }
 }
 
 fn line([name, pairs, ours, ours_range, go, go_range, ratio, goal, met]: [&str; 9]) -> String {

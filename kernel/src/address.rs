@@ -99,6 +99,15 @@ pub fn add(link: u32, address: IpNetwork, nodad: bool) -> Request {
     request(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL)
 }
 
+/// As [`add`], but without the route to the address's network that the kernel makes along with it: `noprefixroute`.
+#[must_use]
+pub fn add_without_route(link: u32, address: IpNetwork, nodad: bool) -> Request {
+    let mut message = message(link, address);
+    let nodad = if nodad && address.is_ipv6() { AddressFlags::Nodad } else { AddressFlags::empty() };
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute | nodad));
+    request(RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL)
+}
+
 /// `ip address del ADDRESS dev INDEX`.
 #[must_use]
 pub fn del(link: u32, address: IpNetwork) -> Request {

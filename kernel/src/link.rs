@@ -122,8 +122,9 @@ pub struct NewEnd {
     pub mtu: Option<u32>,
 }
 
-/// `ip link add NEAR type veth peer FAR netns FD`: both ends with names, addresses and MTU, the near one up and a port
-/// of `master` at once, the far one born inside the namespace `far_netns`.
+/// `ip link add NEAR type veth peer FAR netns FD`: both ends with names, addresses and MTU, the far one born inside the
+/// namespace `far_netns`. With a `master` the near one is its port and up at once; without it stays down, because what is
+/// routed has parameters that must be set before.
 ///
 /// One message does what takes five otherwise, and saves the move of a link between namespaces, which waits for an RCU
 /// grace period. The far end can't be up already: `veth_open` wants a peer, which it does not have yet (`ENOTCONN`).
@@ -135,8 +136,7 @@ pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: Bor
     let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(near.name.clone())
         .address(near.mac.bytes().to_vec())
-        .txqueuelen(0)
-        .up();
+        .txqueuelen(0);
     if let Some(mtu) = near.mtu {
         pair = pair.mtu(mtu);
     }
@@ -144,7 +144,7 @@ pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: Bor
         peer = peer.mtu(mtu);
     }
     if let Some(index) = master {
-        pair = pair.controller(index);
+        pair = pair.controller(index).up();
     }
     let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
     request(RTM_NEWLINK, &pair.build(), NLM_F_CREATE | NLM_F_EXCL)

@@ -13,6 +13,9 @@ use kernel::route::Route;
 
 use crate::error::{from_deviation, from_netns};
 
+/// `RT_SCOPE_LINK`.
+const SCOPE_LINK: u8 = 253;
+
 /// Whether IPv6 addresses are tried for duplicates before use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dad {
@@ -20,6 +23,15 @@ pub enum Dad {
     Off,
     /// The kernel tries each of them, which takes one to two seconds, and ADD waits for the outcome.
     On,
+}
+
+/// How the container reaches the other addresses of its networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbours {
+    /// They are on the link: the kernel makes the route to them.
+    OnLink,
+    /// Only the gateway is on the link, and everything else behind it.
+    BehindGateway,
 }
 
 /// Opens the namespace of an attachment.
@@ -54,10 +66,11 @@ pub fn open_if_there(attachment: &Attachment) -> Result<Option<NetNs>, Error> {
 ///
 /// # Errors
 ///
-/// When an `interface` index is wrong.
-pub fn configure(name: &str, result: &AddResult, dad: Dad) -> Result<Plan, Error> {
+/// When an `interface` index is wrong, or a gateway is missing behind which everything is.
+pub fn configure(name: &str, result: &AddResult, dad: Dad, neighbours: Neighbours) -> Result<Plan, Error> {
     let mut plan = Plan::new();
     plan.push(parameters(name, result, dad));
+    let noprefixroute = neighbours == Neighbours::BehindGateway;
     for ip in &result.ips {
         let Some(index) = ip.interface else { continue };
         if result.interfaces.get(index).is_none_or(|interface| interface.name != name) {
@@ -66,17 +79,37 @@ pub fn configure(name: &str, result: &AddResult, dad: Dad) -> Result<Plan, Error
                 ip.address
             )));
         }
-        let link = name.to_owned();
-        plan.push(AddAddress { side: Side::Container, link, address: ip.address, nodad: dad == Dad::Off });
+        let (link, nodad) = (name.to_owned(), dad == Dad::Off);
+        plan.push(AddAddress { side: Side::Container, link, address: ip.address, nodad, noprefixroute });
     }
     plan.push(SetUp { side: Side::Container, link: name.to_owned() });
     if dad == Dad::On && gateway(&result.ips, true).is_some() {
         plan.push(Settle { link: name.to_owned() });
     }
-    for route in routes(result) {
+    let mut wanted = Vec::new();
+    if neighbours == Neighbours::BehindGateway {
+        for ip in &result.ips {
+            wanted.extend(by_gateway(ip)?);
+        }
+    }
+    for route in wanted.into_iter().chain(routes(result)) {
         plan.push(AddRoute { side: Side::Container, link: name.to_owned(), route });
     }
     Ok(plan)
+}
+
+/// The routes to an address's gateway, and to its network behind that.
+fn by_gateway(ip: &IpConfig) -> Result<[Route; 2], Error> {
+    let source = Some(ip.address.ip());
+    let Some(gateway) = ip.gateway else {
+        return Err(Error::internal(format!("the address {} needs a gateway, and IPAM gave none", ip.address))
+            .with_details("on a point-to-point link everything is reached through the gateway"));
+    };
+    let network = IpNetwork::new(ip.address.network(), ip.address.prefix()).unwrap_or(ip.address);
+    Ok([
+        Route { source, scope: Some(SCOPE_LINK), ..Route::to(gateway.into()) },
+        Route { source, gateway: Some(gateway), ..Route::to(network) },
+    ])
 }
 
 /// The parameters of the container's link. Those for IPv6 are wishes as long as no IPv6 address is to be had, because
@@ -139,7 +172,7 @@ pub fn recorded<'a>(previous: &'a AddResult, attachment: &Attachment) -> Result<
 pub fn check(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<(), Error> {
     for ip in &previous.ips {
         let link = name.to_owned();
-        let step = AddAddress { side: Side::Container, link, address: ip.address, nodad: true };
+        let step = AddAddress { side: Side::Container, link, address: ip.address, nodad: true, noprefixroute: false };
         step.check(machine).map_err(from_deviation)?;
         check_reach(machine, name, ip)?;
     }

@@ -20,6 +20,9 @@ pub mod container;
 pub mod error;
 pub mod failures;
 pub mod firewall;
+pub mod forwarding;
+#[cfg(test)]
+mod injection;
 pub mod ipam;
 pub mod lifecycle;
 pub mod loopback;
@@ -27,6 +30,7 @@ pub mod masquerade;
 pub mod netconf;
 pub mod ownership;
 pub mod portmap;
+pub mod ptp;
 pub mod records;
 pub mod spoof_check;
 pub mod veth;
@@ -34,7 +38,7 @@ pub mod veth;
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] = &["bridge", "loopback"];
+pub const NAMES: &[&str] = &["bridge", "loopback", "ptp"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -43,6 +47,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
     match name {
         "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
         "loopback" => Some(cni::plugin::main(&loopback::Loopback)),
+        "ptp" => Some(cni::plugin::main(&ptp::Ptp)),
         _ => None,
     }
 }

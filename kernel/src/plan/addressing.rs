@@ -25,19 +25,23 @@ pub struct AddAddress {
     pub address: IpNetwork,
     /// Without duplicate address detection.
     pub nodad: bool,
+    /// Without the route to the address's network that the kernel makes otherwise.
+    pub noprefixroute: bool,
 }
 
 impl fmt::Display for AddAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodad = if self.nodad && self.address.is_ipv6() { " nodad" } else { "" };
-        write!(f, "{}ip address add {} dev {}{nodad}", self.side, self.address, self.link)
+        let noprefixroute = if self.noprefixroute { " noprefixroute" } else { "" };
+        write!(f, "{}ip address add {} dev {}{nodad}{noprefixroute}", self.side, self.address, self.link)
     }
 }
 
 impl Step for AddAddress {
     fn request(&self, machine: &mut Machine) -> Result<Option<(Side, Request)>, Failure> {
         let index = machine.index(self.side, &self.link).map_err(|error| lookup_failure(self, &self.link, &error))?;
-        Ok(Some((self.side, address::add(index, self.address, self.nodad))))
+        let add = if self.noprefixroute { address::add_without_route } else { address::add };
+        Ok(Some((self.side, add(index, self.address, self.nodad))))
     }
 
     fn refused(&self, error: Error) -> Result<(), Failure> {
@@ -219,7 +223,8 @@ impl Step for GatewayAddress {
     }
 
     fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {
-        AddAddress { side: Side::Host, link: self.link.clone(), address: self.address, nodad: true }.check(machine)
+        let (link, address) = (self.link.clone(), self.address);
+        AddAddress { side: Side::Host, link, address, nodad: true, noprefixroute: false }.check(machine)
     }
 }
 

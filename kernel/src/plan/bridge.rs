@@ -1,13 +1,13 @@
 //! The bridge, its ports and its VLANs.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::veth::on_host;
-use super::{Deviation, Failure, Machine, Side, Step};
+use super::{Deviation, Failure, Machine, Running, Side, Step};
 use crate::link::{self, Link, NewBridge, NewEnd};
 use crate::mac::Mac;
-use crate::netlink::{self, Error, LINKS, Monitor};
+use crate::netlink::{self, Error};
 use crate::sysctl;
 use crate::vlan::{self, Vlan};
 
@@ -251,36 +251,14 @@ impl fmt::Display for PortRunning {
     }
 }
 
-impl PortRunning {
-    fn is_running(&self, machine: &mut Machine) -> Result<bool, Error> {
-        Ok(machine.host()?.link(&self.port)?.is_some_and(|link| link.running))
-    }
-
-    fn wait(&self, machine: &mut Machine) -> Result<bool, Error> {
-        if self.is_running(machine)? {
-            return Ok(true);
-        }
-        // Subscribe first, then look: what happens in between is not lost.
-        let monitor = Monitor::open(LINKS)?;
-        let deadline = Instant::now() + PORT_PATIENCE;
-        loop {
-            if self.is_running(machine)? {
-                return Ok(true);
-            }
-            if !monitor.wait(deadline)? {
-                return Ok(false);
-            }
-        }
-    }
-}
-
 impl Step for PortRunning {
     fn refused(&self, error: netlink::Error) -> Result<(), Failure> {
         Err(Failure::new(self, format_args!("bridge port {} in error state", self.port), &error))
     }
 
     fn apply(&self, machine: &mut Machine) -> Result<(), Failure> {
-        match self.wait(machine) {
+        let port = Running { side: Side::Host, link: self.port.clone() };
+        match port.within(machine, PORT_PATIENCE) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::other(self, "bridge port in error state: down")),
             Err(error) => self.refused(error),

@@ -32,7 +32,7 @@ use crate::route::Route;
 pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use machine::{Machine, Side};
-pub use settle::{Reachable, Settle};
+pub use settle::{Reachable, Running, Settle};
 pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};
 pub use sysctls::{Setting, Sysctls};
 pub use veth::CreateVeth;

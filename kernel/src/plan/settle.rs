@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::addressing::lookup_failure;
 use super::{Deviation, Failure, Machine, Side, Step};
-use crate::netlink::{Error, IPV6_ADDRESSES, IPV6_ROUTES, Monitor};
+use crate::netlink::{Error, IPV6_ADDRESSES, IPV6_ROUTES, LINKS, Monitor};
 
 /// How long duplicate address detection may take.
 const DAD_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the kernel may take to put an address to use. Without detection that is a work item away.
+/// How long the kernel may take to put a link or an address to use. Without detection that is a work item away.
 const USE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Waits until duplicate address detection on a link of the container has ended, by the kernel's own notification.
@@ -69,6 +69,63 @@ impl Step for Settle {
             }
         }
         Ok(())
+    }
+
+    fn check(&self, _: &mut Machine) -> Result<(), Deviation> {
+        Ok(())
+    }
+}
+
+/// Waits until a link carries packets.
+///
+/// The kernel sets a link up at once and lets packets through a little later, in a work item (`linkwatch_run_queue`); in
+/// between they are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Where the link is.
+    pub side: Side,
+    /// Its name.
+    pub link: String,
+}
+
+impl Running {
+    fn holds(&self, machine: &mut Machine) -> Result<bool, Error> {
+        Ok(machine.side(self.side)?.link(&self.link)?.is_some_and(|link| link.running))
+    }
+
+    /// Whether it does, at the latest after `patience`.
+    pub(super) fn within(&self, machine: &mut Machine, patience: Duration) -> Result<bool, Error> {
+        if self.holds(machine)? {
+            return Ok(true);
+        }
+        // Subscribe first, then look: what happens in between is not lost.
+        let monitor = watch(machine, self.side, LINKS)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            if self.holds(machine)? {
+                return Ok(true);
+            }
+            if !monitor.wait(deadline)? {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ip monitor link dev {}", self.side, self.link)
+    }
+}
+
+impl Step for Running {
+    fn refused(&self, error: Error) -> Result<(), Failure> {
+        Err(Failure::new(self, format_args!("failed to wait for \"{}\"", self.link), &error))
+    }
+
+    /// Out of patience is no failure: some links get their carrier later.
+    fn apply(&self, machine: &mut Machine) -> Result<(), Failure> {
+        self.within(machine, USE_PATIENCE).map(drop).or_else(|error| self.refused(error))
     }
 
     fn check(&self, _: &mut Machine) -> Result<(), Deviation> {

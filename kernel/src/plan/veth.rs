@@ -8,7 +8,8 @@ use crate::link::{self, NewEnd, Port};
 use crate::netlink::{Error, Request};
 use crate::sysctl;
 
-/// Makes a veth pair: the near end in the host, up and on a bridge if there is one, the far end in the container, down.
+/// Makes a veth pair: the near end in the host, on a bridge and up if there is one, else down; the far end in the container,
+/// down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateVeth {
     /// The end in the host.
@@ -67,9 +68,9 @@ impl fmt::Display for CreateVeth {
         let (near, far) = (&self.near, &self.far);
         write!(f, "ip link add {} address {}{}", near.name, near.mac, mtu(near))?;
         if let Some(master) = &self.master {
-            write!(f, " master {master}")?;
+            write!(f, " master {master} up")?;
         }
-        write!(f, " up type veth peer {} address {}{} netns [container]", far.name, far.mac, mtu(far))?;
+        write!(f, " type veth peer {} address {}{} netns [container]", far.name, far.mac, mtu(far))?;
         write!(f, "\nip link set {} alias \"{}\"", near.name, self.alias)?;
         if self.port != Port::default() {
             let flag = |name, on| if on { name } else { "" };

@@ -10,12 +10,12 @@ use ipnetwork::IpNetwork;
 use kernel::Mac;
 use kernel::link::{NewBridge, NewEnd, Port};
 use kernel::plan::{
-    CreateVeth, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetUp, Setting, Side, Sysctls,
-    VlanGateway,
+    CreateVeth, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetUp, Side, VlanGateway,
 };
 
 use super::config::Config;
-use crate::container::{self, Dad};
+use crate::container::{self, Dad, Neighbours};
+use crate::forwarding::forwarding;
 use crate::veth::Ends;
 use crate::{masquerade, spoof_check};
 
@@ -106,7 +106,7 @@ fn add_default_route(result: &mut AddResult, is_ipv6: bool) {
 /// What the addresses need: the container's side, the gateway on the host's, forwarding and masquerading.
 pub(super) fn addresses(config: &Config, owner: &Owner, links: &Links, result: &AddResult) -> Result<Plan, Error> {
     let dad = if config.enable_dad { Dad::On } else { Dad::Off };
-    let mut plan = container::configure(&links.ends.container.name, result, dad)?;
+    let mut plan = container::configure(&links.ends.container.name, result, dad, Neighbours::OnLink)?;
     if config.is_gateway {
         plan.extend(gateway(config, links.ends.host.mtu, &result.ips));
     }
@@ -164,7 +164,7 @@ pub(super) fn gateway(config: &Config, mtu: Option<u32>, ips: &[IpConfig]) -> Pl
             any = true;
         }
         if any {
-            plan.push(forwarding(is_ipv6));
+            plan.push(forwarding(is_ipv6, "failed to enable forwarding"));
         }
     }
     plan
@@ -186,12 +186,6 @@ fn vlan_gateway(config: &Config, mtu: Option<u32>, vid: u16) -> VlanGateway {
         vid,
         preserve_default: config.preserve_default_vlan,
     }
-}
-
-fn forwarding(is_ipv6: bool) -> Sysctls {
-    let parameter = if is_ipv6 { "net/ipv6/conf/all/forwarding" } else { "net/ipv4/ip_forward" };
-    let settings = vec![Setting::required(parameter, "1", "failed to enable forwarding")];
-    Sysctls { side: Side::Host, settings }
 }
 
 #[cfg(test)]

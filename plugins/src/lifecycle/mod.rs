@@ -25,7 +25,7 @@ use cni::{Error, NetName, Owner};
 use kernel::link;
 use kernel::plan::{Machine, Plan, SetUp, Side};
 
-use crate::container::{self, Dad};
+use crate::container::{self, Dad, Neighbours};
 use crate::error::attempt;
 use crate::ipam::{self, Ipam};
 
@@ -139,7 +139,7 @@ pub trait Wiring {
     ///
     /// When the result contradicts itself.
     fn addresses(&self, result: &AddResult) -> Result<Plan, Error> {
-        container::configure(&result.interfaces[self.container()].name, result, Dad::Off)
+        container::configure(&result.interfaces[self.container()].name, result, Dad::Off, Neighbours::OnLink)
     }
 
     /// What takes the place of [`Wiring::addresses`] on a network without.

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::echo::Transport;
+
 /// A network with a bridge of the same name and host-local pools of both families, 10.1.0.0/24 and fd00:1::/64, which
 /// is the default gateway of its containers.
 #[must_use]
@@ -22,4 +24,42 @@ pub fn with(mut config: Value, members: Value) -> Value {
     let Value::Object(members) = members else { panic!("members are an object: {members}") };
     config.as_object_mut().expect("a configuration is an object").extend(members);
     config
+}
+
+/// The list of plugins that a node runs: bridge with masquerade on the network of [`dual_stack`], portmap, firewall,
+/// bandwidth and tuning. The first three by a back end.
+#[must_use]
+pub fn chain(network: &str, backend: &str) -> Value {
+    let masquerade = json!({"ipMasq": true, "ipMasqBackend": backend, "hairpinMode": true});
+    let mut bridge = with(dual_stack(network), masquerade);
+    for key in ["cniVersion", "name"] {
+        bridge.as_object_mut().expect("an object").shift_remove(key);
+    }
+    json!({"cniVersion": "1.0.0", "name": network, "plugins": [
+        bridge,
+        {"type": "portmap", "backend": backend, "capabilities": {"portMappings": true}},
+        {"type": "firewall", "backend": backend},
+        {"type": "bandwidth", "capabilities": {"bandwidth": true}},
+        {"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}, "mtu": 1400},
+    ]})
+}
+
+/// What a runtime asks of a chain: a port of the host that leads to one of the container by all transports, and a rate.
+#[must_use]
+pub fn published(host: u16, container: u16) -> Value {
+    let mapping =
+        |transport: Transport| json!({"hostPort": host, "containerPort": container, "protocol": transport.name()});
+    let rate = 80_000_000;
+    json!({
+        "portMappings": Transport::ALL.map(mapping),
+        "bandwidth": {"ingressRate": rate, "ingressBurst": rate, "egressRate": rate, "egressBurst": rate},
+    })
+}
+
+/// The plugins of a list as a runtime calls them, all with the same wishes.
+#[must_use]
+pub fn parts(list: &Value, wishes: &Value) -> Vec<Value> {
+    let plugins = list["plugins"].as_array().expect("a list has plugins");
+    let common = json!({"cniVersion": list["cniVersion"], "name": list["name"], "runtimeConfig": wishes});
+    plugins.iter().map(|plugin| with(plugin.clone(), common.clone())).collect()
 }

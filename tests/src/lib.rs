@@ -15,12 +15,15 @@
 //! The binaries under test are found in `$XNET_BIN_DIR`, else in `bin/` of the workspace, where `make build` puts them.
 //! `XNET_BIN_DIR=/usr/lib/cni` runs the stories with Debian's Go suite in the place of ours, which tests the tests.
 
+mod chain;
 mod config;
 mod conntrack;
+mod echo;
 mod files;
 mod host;
 mod links;
 mod netns;
+mod network;
 mod node;
 mod normal;
 mod owned;
@@ -28,14 +31,18 @@ mod plugin;
 mod process;
 mod qdiscs;
 mod rulesets;
+mod sctp;
 mod skip;
 mod state;
 mod suite;
 mod sysctls;
 mod traffic;
 
-pub use config::{dual_stack, with};
+pub use chain::Chain;
+pub use config::{chain, dual_stack, parts, published, with};
+pub use echo::{Echo, Transport};
 pub use netns::Netns;
+pub use network::Network;
 pub use node::Node;
 pub use normal::Names;
 pub use plugin::{Answer, Failure, Plugin};

@@ -51,9 +51,14 @@ impl Links {
         Self { links: next(), routes: next(), rules: next() }
     }
 
-    /// Whether the kernel still probes for duplicates of an address (other than link-local ones, which do not count).
+    /// Whether the kernel still probes for duplicates of an address (other than link-local ones, which do not count), or
+    /// has yet to take an address for its own on a link that is up.
     pub(crate) fn unsettled(&self) -> bool {
+        let up = |link: &&Value| link["operstate"] == "UP";
+        let own =
+            |address: &Value| array(&self.routes).any(|route| is_local(route) && route["dst"] == address["local"]);
         array(&self.links).flat_map(addresses).any(|address| address["tentative"] == true)
+            || array(&self.links).filter(up).flat_map(addresses).any(|address| !own(address))
     }
 
     pub(crate) fn lines(&self, names: &Names) -> Vec<String> {
@@ -129,6 +134,10 @@ fn compact(value: &Value) -> String {
 fn lasting(flags: &Value) -> String {
     let lasting: Vec<&str> = array(flags).map(text).filter(|flag| !CARRIER.contains(flag)).collect();
     lasting.join(",")
+}
+
+fn is_local(route: &Value) -> bool {
+    ["local", "anycast"].iter().any(|kind| route["type"] == *kind)
 }
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {

@@ -65,6 +65,15 @@ impl Node {
         netns
     }
 
+    /// The namespace of this name, which has been made before.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn found(&self, name: &str) -> Netns {
+        let all = self.netns.borrow();
+        all.iter().find(|netns| netns.name() == name).unwrap_or_else(|| panic!("no namespace {name}")).clone()
+    }
+
     /// Makes the namespace of a remote host, on the other end of the node's `uplink`. The node has `.1` and `::1`,
     /// the remote `.2` and `::2` of 192.0.2.0/24 and 2001:db8::/64, and knows no other route.
     pub fn remote(&self) -> Netns {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use serde_json::{Deserializer, Value};
@@ -142,13 +142,7 @@ impl Plugin {
     /// Starts the process with no `CNI_COMMAND` but that of [`Plugin::env`].
     #[must_use]
     pub fn start(&self) -> Answer {
-        let output = run(&mut self.command(), &self.stdin);
-        Answer {
-            call: self.to_string(),
-            status: output.status,
-            stdout: String::from_utf8(output.stdout).expect("plugins print UTF-8"),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Answer::new(self.to_string(), run(&mut self.command(), &self.stdin))
     }
 
     /// Calls ADD and kills it, with all that it has started, after a while. Its outputs are lost.
@@ -199,6 +193,15 @@ pub struct Failure {
 }
 
 impl Answer {
+    pub(crate) fn new(call: String, output: Output) -> Self {
+        Self {
+            call,
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).expect("plugins print UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Whether it succeeded.
     #[must_use]
     pub fn succeeded(&self) -> bool {

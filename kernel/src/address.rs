@@ -1,5 +1,7 @@
 //! Addresses of links (`ip address`).
 
+mod verbatim;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
@@ -11,6 +13,8 @@ use crate::link::family;
 use crate::netlink::attribute::{Attributes, ip, number};
 use crate::netlink::rtnl::{RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR, request};
 use crate::netlink::{Error, Frame, Request};
+
+pub use verbatim::Verbatim;
 
 /// `sizeof(struct ifaddrmsg)`.
 const HEADER: usize = 8;

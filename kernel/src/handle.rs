@@ -1,6 +1,7 @@
 //! rtnetlink inside one network namespace.
 
 mod routing;
+mod vrf;
 
 use std::io;
 use std::net::IpAddr;

@@ -3,6 +3,7 @@
 mod ifb;
 mod parse;
 mod settings;
+mod vrf;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -17,6 +18,7 @@ use crate::netlink::{Error, Frame, Request};
 
 pub use ifb::{NewIfb, list_ifbs};
 pub use settings::Settings;
+pub use vrf::{NewVrf, list_ports, probe_vrf, set_master};
 
 /// A link as the kernel describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Link {
     pub queue_length: u32,
     /// Operational state is up (`IF_OPER_UP`).
     pub running: bool,
+    /// There is somebody at the other end (`IFF_LOWER_UP`).
+    pub carrier: bool,
     /// Index of the bridge or VRF that it is a port of.
     pub master: Option<u32>,
     /// `IFLA_LINK`: the other end of a veth, in that end's own namespace.
@@ -53,6 +57,8 @@ pub struct Link {
     pub vlan_filtering: Option<bool>,
     /// For a bridge: the VLAN that every new port belongs to; 0 for none.
     pub default_pvid: Option<u16>,
+    /// For a VRF: the routing table of its ports.
+    pub vrf_table: Option<u32>,
     /// For a bridge port: its flags.
     pub port: Option<Port>,
 }

@@ -1,5 +1,6 @@
 //! Private network namespaces for tests.
 
+use std::process::Command;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
@@ -24,4 +25,11 @@ pub(crate) fn container() -> NetNs {
         NetNs::current().expect("/proc")
     });
     made.join().expect("the thread that made the namespace")
+}
+
+/// Runs `ip` with these words and returns what it printed.
+pub(crate) fn ip(words: &str) -> String {
+    let output = Command::new("ip").args(words.split_whitespace()).output().expect("iproute2");
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("ip prints UTF-8")
 }

@@ -1,9 +1,9 @@
 //! A link out of the bytes that describe it (`struct ifinfomsg` and `IFLA_*`, `include/uapi/linux/if_link.h`).
 //!
 //! A description has some sixty attributes, and the crate with the message types parses every one of every kind of
-//! link. A plugin wants fourteen, at every lookup, so this reads those and skips the rest.
+//! link. A plugin wants these, at every lookup, and the rest is skipped.
 
-use super::{Link, Port};
+use super::{Link, Port, vrf};
 use crate::mac::Mac;
 use crate::netlink::attribute::{Attributes, number};
 use crate::netlink::rtnl::RTM_NEWLINK;
@@ -14,6 +14,7 @@ const HEADER: usize = 16;
 const IFF_UP: u32 = 1;
 const IFF_PROMISC: u32 = 0x100;
 const IFF_ALLMULTI: u32 = 0x200;
+const IFF_LOWER_UP: u32 = 0x1_0000;
 const IF_OPER_UP: u8 = 6;
 
 const IFLA_ADDRESS: u16 = 1;
@@ -50,6 +51,7 @@ pub(super) fn link(frame: &Frame) -> Result<Link, Error> {
         up: flags & IFF_UP != 0,
         promiscuous: flags & IFF_PROMISC != 0,
         all_multicast: flags & IFF_ALLMULTI != 0,
+        carrier: flags & IFF_LOWER_UP != 0,
         ..Link::default()
     };
     for (kind, value) in Attributes(&payload[HEADER..]) {
@@ -76,6 +78,9 @@ fn info(link: &mut Link, attributes: &[u8]) {
     link.kind = find(IFLA_INFO_KIND).map(text);
     if link.is("bridge") {
         bridge(link, find(IFLA_INFO_DATA).unwrap_or_default());
+    }
+    if link.is("vrf") {
+        link.vrf_table = find(IFLA_INFO_DATA).and_then(vrf::table);
     }
     if find(IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge") {
         link.port = find(IFLA_INFO_SLAVE_DATA).map(port);

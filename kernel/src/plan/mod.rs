@@ -20,6 +20,7 @@ mod settle;
 mod shaping;
 mod sysctls;
 mod veth;
+mod vrf;
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ pub use settle::{Reachable, Running, Settle};
 pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};
 pub use sysctls::{Setting, Sysctls};
 pub use veth::CreateVeth;
+pub use vrf::{CreateVrf, Enslave};
 
 /// One change to the machine. Its `Display` is the line that a person would type.
 pub trait Step: fmt::Debug + fmt::Display {

@@ -179,7 +179,7 @@ impl Step for Reachable {
 }
 
 /// Subscribes to notifications of one side.
-fn watch(machine: &Machine, side: Side, group: u32) -> io::Result<Monitor> {
+pub(super) fn watch(machine: &Machine, side: Side, group: u32) -> io::Result<Monitor> {
     match (side, machine.container_netns()) {
         (Side::Host, _) | (Side::Container, None) => Monitor::open(group),
         (Side::Container, Some(netns)) => netns.run(|| Monitor::open(group)).map_err(io::Error::other)?,

@@ -14,7 +14,7 @@ pub(super) const HEADER: usize = 12;
 /// Where the flags are in it.
 pub(super) const FLAGS: usize = 8;
 /// `sizeof(struct rtnexthop)`.
-const HOP: usize = 8;
+pub(super) const HOP: usize = 8;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;

@@ -3,6 +3,8 @@
 //! Whoever takes a route apart and puts it together again loses what he does not know: metrics, preferences, next hops,
 //! encapsulations. So the kernel's own description is kept, and of it only the table is changed.
 
+mod portion;
+
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};

@@ -78,6 +78,15 @@ impl Handle {
         self.lookup(link::get(name))
     }
 
+    /// The link with `index`, by a lookup.
+    ///
+    /// # Errors
+    ///
+    /// Any refusal but "there is none".
+    pub fn link_at(&mut self, index: u32) -> Result<Option<Link>, Error> {
+        self.lookup(link::get_by_index(index))
+    }
+
     fn lookup(&mut self, request: Request) -> Result<Option<Link>, Error> {
         match self.socket.request(request) {
             Ok(frames) => Ok(Link::from_frames(&frames)?.into_iter().next()),

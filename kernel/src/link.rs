@@ -1,5 +1,6 @@
 //! Links: what they are (`ip -d link`), and the requests that make, change, find and remove them.
 
+mod child;
 mod ifb;
 mod parse;
 mod settings;
@@ -16,6 +17,7 @@ use crate::mac::Mac;
 use crate::netlink::rtnl::{RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, request};
 use crate::netlink::{Error, Frame, Request};
 
+pub use child::{Ipvlan, Kind, Macvlan, NewChild};
 pub use ifb::{NewIfb, list_ifbs};
 pub use settings::Settings;
 pub use vrf::{NewVrf, list_ports, probe_vrf, set_master};
@@ -53,6 +55,8 @@ pub struct Link {
     pub peer: Option<u32>,
     /// `ifalias`: where owned links carry their owner.
     pub alias: Option<String>,
+    /// For a macvlan, ipvlan, VLAN or dummy: that with its options.
+    pub child: Option<Kind>,
     /// For a bridge: whether it filters VLANs.
     pub vlan_filtering: Option<bool>,
     /// For a bridge: the VLAN that every new port belongs to; 0 for none.

@@ -16,7 +16,9 @@
 //! element carries with the list of valid attachments.
 
 pub mod bridge;
+pub mod child;
 pub mod container;
+pub mod dummy;
 pub mod error;
 pub mod failures;
 pub mod firewall;
@@ -24,21 +26,25 @@ pub mod forwarding;
 #[cfg(test)]
 mod injection;
 pub mod ipam;
+pub mod ipvlan;
 pub mod lifecycle;
 pub mod loopback;
+pub mod macvlan;
 pub mod masquerade;
 pub mod netconf;
 pub mod ownership;
+pub mod parent;
 pub mod portmap;
 pub mod ptp;
 pub mod records;
 pub mod spoof_check;
 pub mod veth;
+pub mod vlan;
 
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] = &["bridge", "loopback", "ptp"];
+pub const NAMES: &[&str] = &["bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "vlan"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -46,8 +52,12 @@ pub const NAMES: &[&str] = &["bridge", "loopback", "ptp"];
 pub fn run(name: &str) -> Option<ExitCode> {
     match name {
         "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
+        "dummy" => Some(cni::plugin::main(&dummy::Dummy)),
+        "ipvlan" => Some(cni::plugin::main(&ipvlan::Ipvlan)),
         "loopback" => Some(cni::plugin::main(&loopback::Loopback)),
+        "macvlan" => Some(cni::plugin::main(&macvlan::Macvlan)),
         "ptp" => Some(cni::plugin::main(&ptp::Ptp)),
+        "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
         _ => None,
     }
 }

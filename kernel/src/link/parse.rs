@@ -3,7 +3,7 @@
 //! A description has some sixty attributes, and the crate with the message types parses every one of every kind of
 //! link. A plugin wants these, at every lookup, and the rest is skipped.
 
-use super::{Link, Port, vrf};
+use super::{Ipvlan, Kind, Link, Macvlan, Port, vrf};
 use crate::mac::Mac;
 use crate::netlink::attribute::{Attributes, number};
 use crate::netlink::rtnl::RTM_NEWLINK;
@@ -33,6 +33,8 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
+/// `IFLA_MACVLAN_MODE`, `IFLA_IPVLAN_MODE` and `IFLA_VLAN_ID`: each the first option of its kind.
+const MODE: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 
@@ -76,12 +78,14 @@ pub(super) fn link(frame: &Frame) -> Result<Link, Error> {
 fn info(link: &mut Link, attributes: &[u8]) {
     let find = |wanted| Attributes(attributes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     link.kind = find(IFLA_INFO_KIND).map(text);
+    let options = find(IFLA_INFO_DATA).unwrap_or_default();
     if link.is("bridge") {
-        bridge(link, find(IFLA_INFO_DATA).unwrap_or_default());
+        bridge(link, options);
     }
     if link.is("vrf") {
-        link.vrf_table = find(IFLA_INFO_DATA).and_then(vrf::table);
+        link.vrf_table = vrf::table(options);
     }
+    link.child = child(link.kind.as_deref().unwrap_or_default(), options);
     if find(IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge") {
         link.port = find(IFLA_INFO_SLAVE_DATA).map(port);
     }
@@ -95,6 +99,33 @@ fn bridge(link: &mut Link, options: &[u8]) {
             _ => {}
         }
     }
+}
+
+/// A link on another link, if it is of a kind and mode that plugins make (`include/uapi/linux/if_link.h`).
+fn child(kind: &str, options: &[u8]) -> Option<Kind> {
+    let mode = Attributes(options).find(|(kind, _)| *kind == MODE).map(|(_, value)| value).unwrap_or_default();
+    let short = || mode.first_chunk().map(|mode| u16::from_ne_bytes(*mode));
+    Some(match kind {
+        "macvlan" => Kind::Macvlan(
+            match number(mode) {
+                1 => Macvlan::Private,
+                2 => Macvlan::Vepa,
+                4 => Macvlan::Bridge,
+                8 => Macvlan::Passthru,
+                _ => return None,
+            },
+            None,
+        ),
+        "ipvlan" => Kind::Ipvlan(match short()? {
+            0 => Ipvlan::L2,
+            1 => Ipvlan::L3,
+            2 => Ipvlan::L3s,
+            _ => return None,
+        }),
+        "vlan" => Kind::Vlan(short()?),
+        "dummy" => Kind::Dummy,
+        _ => return None,
+    })
 }
 
 fn port(options: &[u8]) -> Port {

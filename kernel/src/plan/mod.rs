@@ -14,6 +14,7 @@
 
 mod addressing;
 mod bridge;
+mod child;
 mod machine;
 mod nftables;
 mod settle;
@@ -32,6 +33,7 @@ use crate::route::Route;
 
 pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
+pub use child::CreateChild;
 pub use machine::{Machine, Side};
 pub use settle::{Reachable, Running, Settle};
 pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};
@@ -133,6 +135,16 @@ pub enum Deviation {
         expected: Mac,
         /// What it has.
         found: Mac,
+    },
+    /// A link is of the right kind with other options.
+    #[error("link {link} is {found}, not {expected}")]
+    WrongOptions {
+        /// Its name.
+        link: String,
+        /// What it should be, as `ip -d link` says it.
+        expected: String,
+        /// What it is.
+        found: String,
     },
     /// A bridge is promiscuous and should not be, or the reverse.
     #[error("bridge {link}: promiscuous mode is {found}, not {expected}")]

@@ -1,4 +1,4 @@
-//! The `ptp` plugin.
+//! The `ptp` plugin; see [`plugins::ptp`].
 
 use std::process::ExitCode;
 

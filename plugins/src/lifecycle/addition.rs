@@ -60,11 +60,11 @@ impl Addition<'_> {
         let answer = match (early, &self.ipam) {
             (Some(asked), _) => Some(asked.answer()),
             (None, Some(ipam)) if made.is_ok() => Some(ipam.add()),
-            (None, _) => None,
+            (None, _) => self.network.inherited().map(Ok),
         };
         // Whatever became of the links, a lease has to be given back from now on.
-        self.leased = matches!(answer, Some(Ok(_)));
-        made.and_then(|()| answer.transpose())
+        self.leased = self.ipam.is_some() && matches!(answer, Some(Ok(_)));
+        made.and_then(|()| answer.transpose().map_err(|error| self.network.ipam_failed(error)))
     }
 
     /// Fills in what only the kernel knows: addresses that it has chosen or that are older than this attachment, and,

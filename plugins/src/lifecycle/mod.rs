@@ -42,6 +42,16 @@ pub trait Network {
         false
     }
 
+    /// The addresses and routes of a network that has some without IPAM.
+    fn inherited(&self) -> Option<AddResult> {
+        None
+    }
+
+    /// What ADD says when IPAM has failed.
+    fn ipam_failed(&self, error: Error) -> Error {
+        error
+    }
+
     /// The DNS settings of the answer, given what IPAM says.
     fn dns(&self, from_ipam: Dns) -> Dns {
         from_ipam

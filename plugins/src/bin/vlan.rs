@@ -1,0 +1,7 @@
+//! The `vlan` plugin; see [`plugins::vlan`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::plugin::main(&plugins::vlan::Vlan)
+}

@@ -25,6 +25,7 @@ pub(crate) struct Case {
     one_in: usize,
     has_neighbour: bool,
     is_first_call: bool,
+    scene: fn(&Netns),
 }
 
 /// How many rounds there are, after the first, which is not counted.
@@ -42,7 +43,7 @@ impl Case {
     pub(crate) fn new(name: &'static str, chain: Vec<Member>) -> Self {
         let goals = Goals { add: None, del: None, memory: None };
         let sides = [Side::ours("ours"), Side::of(Maker::Go, "go").second()];
-        Self { name, chain, sides, goals, one_in: 1, has_neighbour: false, is_first_call: false }
+        Self { name, chain, sides, goals, one_in: 1, has_neighbour: false, is_first_call: false, scene: |_| {} }
     }
 
     /// Other sides.
@@ -71,6 +72,12 @@ impl Case {
     /// Each ADD is the first that meets the leases.
     pub(crate) fn first_calls(mut self) -> Self {
         self.is_first_call = true;
+        self
+    }
+
+    /// What is made of every namespace, hosts and containers alike, before anything happens.
+    pub(crate) fn scene(mut self, scene: fn(&Netns)) -> Self {
+        self.scene = scene;
         self
     }
 
@@ -154,7 +161,9 @@ impl<'a> Stage<'a> {
     fn build(node: &Node, case: &'a Case, rounds: usize) -> Self {
         let hosts = case.sides.each_ref().map(|side| Host::boot(node, side));
         let netns = |round: usize| case.sides.each_ref().map(|side| node.netns(&format!("{}-{round}", side.name)));
-        Self { case, hosts, netns: (0..rounds).map(netns).collect() }
+        let netns: Vec<_> = (0..rounds).map(netns).collect();
+        hosts.iter().map(|host| &host.netns).chain(netns.iter().flatten()).for_each(case.scene);
+        Self { case, hosts, netns }
     }
 
     /// ADD by both sides, then DEL by both.

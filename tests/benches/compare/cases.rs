@@ -1,5 +1,6 @@
 //! What is measured. A new plugin is a new line in [`all`] and a function that gives its configuration.
 
+use harness::Netns;
 use serde_json::{Value, json};
 
 use crate::case::Case;
@@ -11,6 +12,9 @@ use crate::row::Goals;
 use crate::side::{Maker, Side};
 
 const AGAINST_GO: Goals = Goals { add: Some(0.35), del: Some(0.9), memory: Some(0.35) };
+
+/// The Go suite waits until the kernel has made sure that nobody else has the IPv6 address, which nobody can have.
+const AGAINST_DAD: Goals = Goals { add: Some(0.02), ..AGAINST_GO };
 
 /// An ADD of the Go suite's portmap starts dozens of processes with iptables, and three with nftables.
 const AGAINST_IPTABLES: Goals = Goals { add: Some(0.1), ..AGAINST_GO };
@@ -40,6 +44,15 @@ fn networks() -> Vec<Case> {
             .goals(AGAINST_GO)
             .neighbour(),
         Case::new("loopback", vec![measured("loopback", loopback)]).goals(AGAINST_GO),
+        Case::new("ptp, host-local", vec![measured("ptp", ptp)]).goals(AGAINST_GO),
+        Case::new("ptp, host-local, IPv6", vec![measured("ptp", ptp_dual)])
+            .goals(AGAINST_DAD)
+            .one_in(8)
+            .scene(detect_duplicates),
+        Case::new("macvlan, host-local", vec![measured("macvlan", macvlan)]).goals(AGAINST_GO).scene(uplink),
+        Case::new("tap, host-local, newer Go", vec![measured("tap", tap)])
+            .between([Side::ours("ours"), Side::of(Maker::NewerGo, "go")])
+            .goals(AGAINST_GO),
     ]
 }
 
@@ -163,6 +176,32 @@ fn masquerade(side: &Side) -> Value {
 
 fn loopback(_: &Side) -> Value {
     json!({"type": "loopback"})
+}
+
+fn ptp(side: &Side) -> Value {
+    json!({"type": "ptp", "ipam": side.ipam()})
+}
+
+fn ptp_dual(side: &Side) -> Value {
+    json!({"type": "ptp", "ipam": side.dual_ipam()})
+}
+
+fn macvlan(side: &Side) -> Value {
+    json!({"type": "macvlan", "master": "uplink", "ipam": side.ipam()})
+}
+
+fn tap(side: &Side) -> Value {
+    json!({"type": "tap", "ipam": side.ipam()})
+}
+
+/// The kernel's default, which the harness switches off.
+fn detect_duplicates(netns: &Netns) {
+    netns.sh("echo 1 >/proc/sys/net/ipv6/conf/default/dad_transmits");
+}
+
+/// A link to the outside, with a carrier.
+fn uplink(netns: &Netns) {
+    netns.sh("ip link add uplink type veth peer name outside; ip link set uplink up; ip link set outside up");
 }
 
 /// Called alone, as bridge calls it.

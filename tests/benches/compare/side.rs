@@ -89,6 +89,14 @@ impl Side {
         json!({"type": "host-local", "dataDir": self.data_dir(), "ranges": [[{"subnet": self.subnet()}]]})
     }
 
+    /// The same, with a range of IPv6 beside it.
+    pub(crate) fn dual_ipam(&self) -> Value {
+        let mut ipam = self.ipam();
+        let ranges = ipam["ranges"].as_array_mut().expect("the ranges are a list");
+        ranges.push(json!([{"subnet": format!("fd00:{}::/64", 100 + self.number)}]));
+        ipam
+    }
+
     pub(crate) fn subnet(&self) -> String {
         format!("{}.0.0/16", self.prefix())
     }

@@ -1,21 +1,24 @@
-//! The IPAM plugins: host-local.
+//! The IPAM plugins: host-local, static.
 //!
 //! An IPAM plugin answers a main plugin's question "which address?". It touches no interface and no namespace. Each is
 //! a module of this library and a binary of a few lines; [`run`] is how the binary that holds all plugins finds them.
 
 mod host_local;
+mod static_ipam;
 
 use std::process::ExitCode;
 
 use host_local::HostLocal;
+use static_ipam::Static;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] = &["host-local"];
+pub const NAMES: &[&str] = &["host-local", "static"];
 
 /// Serves one call as the plugin of this name; `None` if there is no such plugin.
 pub fn run(name: &str) -> Option<ExitCode> {
     match name {
         "host-local" => Some(cni::plugin::main(&HostLocal)),
+        "static" => Some(cni::plugin::main(&Static)),
         _ => None,
     }
 }

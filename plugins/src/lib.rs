@@ -15,6 +15,7 @@
 //! interface name, so it removes by name what may be there. GC compares the owner that every link and every nftables
 //! element carries with the list of valid attachments.
 
+pub mod bandwidth;
 pub mod bridge;
 pub mod child;
 pub mod container;
@@ -44,13 +45,14 @@ pub mod vlan;
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] = &["bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "vlan"];
+pub const NAMES: &[&str] = &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "vlan"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
 #[must_use]
 pub fn run(name: &str) -> Option<ExitCode> {
     match name {
+        "bandwidth" => Some(cni::plugin::main(&bandwidth::Bandwidth)),
         "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
         "dummy" => Some(cni::plugin::main(&dummy::Dummy)),
         "ipvlan" => Some(cni::plugin::main(&ipvlan::Ipvlan)),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
-use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
 };
@@ -66,6 +66,13 @@ impl Route {
     #[must_use]
     pub fn add(&self, oif: u32) -> Request {
         request(RTM_NEWROUTE, &self.message(oif), NLM_F_CREATE)
+    }
+
+    /// `ip route replace`, through the link with index `oif`: in place of the first that there is to the same prefix, with
+    /// the same metric.
+    #[must_use]
+    pub fn replace(&self, oif: u32) -> Request {
+        request(RTM_NEWROUTE, &self.message(oif), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// `ip route del`, through the link with index `oif`.

@@ -42,6 +42,14 @@ pub fn list() -> Request {
     request(RTM_GETRULE, &RuleMessage::default(), 0)
 }
 
+/// `ip -4 rule show`; to be dumped.
+#[must_use]
+pub fn list_ipv4() -> Request {
+    let mut message = RuleMessage::default();
+    message.header.family = family(false);
+    request(RTM_GETRULE, &message, 0)
+}
+
 fn message(source: IpNetwork, table: u32) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = family(source.is_ipv6());

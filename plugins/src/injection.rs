@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 
 /// A step that the kernel refuses.
 #[derive(Debug)]
-struct Refused;
+pub(crate) struct Refused;
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -38,6 +38,7 @@ pub mod parent;
 pub mod portmap;
 pub mod ptp;
 pub mod records;
+pub mod sbr;
 pub mod spoof_check;
 pub mod veth;
 pub mod vlan;
@@ -45,7 +46,7 @@ pub mod vlan;
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] = &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "vlan"];
+pub const NAMES: &[&str] = &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "vlan"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -59,6 +60,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "loopback" => Some(cni::plugin::main(&loopback::Loopback)),
         "macvlan" => Some(cni::plugin::main(&macvlan::Macvlan)),
         "ptp" => Some(cni::plugin::main(&ptp::Ptp)),
+        "sbr" => Some(cni::plugin::main(&sbr::Sbr)),
         "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
         _ => None,
     }

@@ -19,13 +19,15 @@ impl Handle {
         Ok(routes)
     }
 
-    /// Whether a table holds any route, of either family.
+    /// The routes of both families in a table.
     ///
     /// # Errors
     ///
     /// The kernel's refusal.
-    pub fn has_routes(&mut self, table: u32) -> Result<bool, Error> {
-        Ok(self.verbatim(table, None)?.iter().any(|route| route.hops().iter().any(|hop| hop.table == Some(table))))
+    pub fn table_routes(&mut self, table: u32) -> Result<Vec<Verbatim>, Error> {
+        let mut routes = self.verbatim(table, None)?;
+        routes.retain(|route| route.hops().iter().all(|hop| hop.table == Some(table)));
+        Ok(routes)
     }
 
     fn verbatim(&mut self, table: u32, oif: Option<u32>) -> Result<Vec<Verbatim>, Error> {
@@ -44,6 +46,15 @@ impl Handle {
     /// The kernel's refusal.
     pub fn rules(&mut self) -> Result<Vec<Rule>, Error> {
         Rule::from_frames(&self.socket.dump(&rule::list())?)
+    }
+
+    /// Whether the kernel goes by rules at all (`CONFIG_IP_MULTIPLE_TABLES`): it has three from the start.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn has_rules(&mut self) -> Result<bool, Error> {
+        Ok(!self.socket.dump(&rule::list_ipv4())?.is_empty())
     }
 
     /// A number that this namespace has and no other had since the machine started (`SO_NETNS_COOKIE`, Linux 5.14):

@@ -7,7 +7,7 @@ mod portion;
 
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
 
 use super::{Route, parse};
 use crate::netlink::rtnl::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, request};
@@ -66,6 +66,12 @@ impl Verbatim {
     #[must_use]
     pub fn hops(&self) -> &[Route] {
         &self.hops
+    }
+
+    /// Whether somebody put it there by hand (`RTPROT_BOOT`), and neither the kernel nor a routing daemon.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        self.header[5] == u8::from(RouteProtocol::Boot)
     }
 
     /// The same route in another table.
@@ -189,9 +195,9 @@ mod tests {
         alone(|| {
             let mut handle = Handle::here().unwrap();
             let a = link(&mut handle, "net1");
-            assert!(!handle.has_routes(1000).unwrap());
+            assert!(handle.table_routes(1000).unwrap().is_empty());
             ip("-6 route add fd09::/64 dev net1 table 1000");
-            assert!(handle.has_routes(1000).unwrap() && !handle.has_routes(1001).unwrap());
+            assert!(handle.table_routes(1000).unwrap().len() == 1 && handle.table_routes(1001).unwrap().is_empty());
             assert_eq!(handle.link_routes(1000, a).unwrap()[0].dst(), "fd09::/64".parse().ok());
             assert_eq!(handle.link_routes(1000, a + 99).unwrap_or_default(), []);
         });

@@ -15,6 +15,8 @@ const PER_MICROSECONDS: u64 = 64;
 const TICK_NS: u64 = 64;
 const SECOND_US: u64 = 1_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
+/// The longest packet that a link can have, in bytes (`ETH_MAX_MTU`, and some).
+const PACKET: u64 = 64 * 1024;
 
 /// Where `struct tc_tbf_qopt` has the rate in bytes per second (at the end of its `struct tc_ratespec`), the length of
 /// the queue in bytes, and the size of the bucket in ticks; a second rate, which is not used, lies between.
@@ -58,17 +60,25 @@ pub enum Mismatch {
 }
 
 impl Bucket {
-    /// The numbers for the kernel. Those that don't fit are as large as can be.
+    /// The numbers for the kernel: those of the Go suite, as long as packets pass under them.
+    ///
+    /// What has more than 32 bits loses its upper ones there. A burst of 36 minutes, which Kubernetes' runtimes ask for
+    /// at 1 Mbit/s when nobody has said anything about bursts, becomes one of four minutes, and that is all the same. But
+    /// chance can leave less than a packet. Then it is as much as can be.
     #[must_use]
     pub fn tbf(&self) -> Tbf {
-        let (limit, micros) = self.exact();
-        let fit = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        Tbf { rate: self.rate, limit: fit(limit), buffer: fit(ticks(micros)) }
+        let (cut, (limit, micros)) = (self.cut(), self.exact());
+        let is_cut = |exact: u64| u32::try_from(exact).is_err();
+        let passes = |buffer| passing(self.rate, buffer) >= PACKET;
+        Tbf {
+            limit: if is_cut(limit) && u64::from(cut.limit) < PACKET { u32::MAX } else { cut.limit },
+            buffer: if is_cut(ticks(micros)) && !passes(cut.buffer) { u32::MAX } else { cut.buffer },
+            ..cut
+        }
     }
 
-    /// The numbers as the Go suite makes them, in which what does not fit loses its upper bits: of a burst of 300 s is
-    /// left one of 25 s.
-    fn wrapped(&self) -> Tbf {
+    /// The numbers as the Go suite makes them.
+    fn cut(&self) -> Tbf {
         let (limit, micros) = self.exact();
         let cut = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
         Tbf { rate: self.rate, limit: cut(limit), buffer: cut(ticks(u64::from(cut(micros)))) }
@@ -86,19 +96,18 @@ impl Bucket {
     /// a bucket for which this is zero.
     #[must_use]
     pub fn longest_packet(&self) -> u64 {
-        let nanoseconds = u64::from(self.tbf().buffer) * TICK_NS;
-        nanoseconds.saturating_mul(self.rate) / SECOND_NS
+        passing(self.rate, self.tbf().buffer)
     }
 
-    /// Compares with what the kernel has. A limit that the Go suite has set is as good.
+    /// Compares with what the kernel has. What the Go suite has set is as good.
     #[must_use]
     pub fn mismatch(&self, found: &Tbf) -> Option<Mismatch> {
-        let (wanted, wrapped) = (self.tbf(), self.wrapped());
+        let (wanted, cut) = (self.tbf(), self.cut());
         if found.rate != wanted.rate {
             Some(Mismatch::Rate(wanted.rate, found.rate))
-        } else if found.limit != wanted.limit && found.limit != wrapped.limit {
+        } else if found.limit != wanted.limit && found.limit != cut.limit {
             Some(Mismatch::Limit(wanted.limit, found.limit))
-        } else if found.buffer != wanted.buffer && found.buffer != wrapped.buffer {
+        } else if found.buffer != wanted.buffer && found.buffer != cut.buffer {
             Some(Mismatch::Buffer(wanted.buffer, found.buffer))
         } else {
             None
@@ -124,6 +133,11 @@ impl Bucket {
 
 fn ticks(micros: u64) -> u64 {
     micros * TICKS / PER_MICROSECONDS
+}
+
+/// The bytes for which a bucket of so many ticks holds tokens.
+fn passing(rate: u64, buffer: u32) -> u64 {
+    (u64::from(buffer) * TICK_NS).saturating_mul(rate) / SECOND_NS
 }
 
 impl Tbf {
@@ -161,24 +175,29 @@ mod tests {
         ];
         for (bucket, limit, buffer) in table {
             assert_eq!(bucket.tbf(), Tbf { rate: bucket.rate, limit, buffer }, "{bucket:?}");
-            assert_eq!(bucket.tbf(), bucket.wrapped(), "{bucket:?}");
+            assert_eq!(bucket.tbf(), bucket.cut(), "{bucket:?}");
             assert_eq!(bucket.mismatch(&bucket.tbf()), None, "{bucket:?}");
         }
     }
 
     /// 2^31 - 1 bits is what Kubernetes' runtimes give for "no limit to bursts".
     #[test]
-    fn what_does_not_fit_is_as_large_as_can_be() {
+    fn what_does_not_fit_is_cut_as_long_as_packets_pass() {
         let burst = 0x7fff_ffff / 8;
         assert_eq!(bucket(8 * MBIT, burst).tbf().buffer, 4_194_303_984);
-        let slow = bucket(MBIT, burst);
-        assert_eq!((slow.tbf().buffer, slow.wrapped().buffer), (u32::MAX, 3_489_660_803));
-        let fast = bucket(4_000_000 * MBIT, u32::MAX - 1);
-        assert_eq!((fast.tbf().limit, fast.wrapped().limit), (u32::MAX, 3_910_065_406));
-        assert_eq!(slow.mismatch(&slow.wrapped()), None);
-        assert_eq!(fast.mismatch(&fast.wrapped()), None);
-        let extreme = bucket(u64::MAX, u32::MAX);
-        assert_eq!(extreme.tbf(), Tbf { rate: u64::MAX, limit: u32::MAX, buffer: 0 });
+        assert_eq!(bucket(MBIT, burst).tbf().buffer, 3_489_660_803);
+        assert_eq!(bucket(4_000_000 * MBIT, u32::MAX - 1).tbf().limit, 3_910_065_406);
+
+        // 2^32 ticks and a few, and 2^32 bytes and a few.
+        let slow = bucket(1000, 274_878);
+        assert_eq!((slow.tbf().buffer, slow.cut().buffer), (u32::MAX, 1454));
+        assert_eq!(slow.mismatch(&slow.tbf()), None);
+        assert_eq!(slow.mismatch(&slow.cut()), None);
+        let fast = bucket(40_000, u32::MAX - 1);
+        assert_eq!((fast.tbf().limit, fast.cut().limit), (u32::MAX, 998));
+        assert_eq!(fast.mismatch(&fast.tbf()), None);
+        assert_eq!(fast.mismatch(&fast.cut()), None);
+        assert_eq!(bucket(u64::MAX, u32::MAX).tbf().buffer, 0);
     }
 
     #[test]

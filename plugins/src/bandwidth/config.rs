@@ -6,6 +6,8 @@ use kernel::tc::Bucket;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::plan;
+
 /// The keys that count as a whole: if one of them is there, be it `null`, what the runtime says does not matter.
 const RATES: [&str; 4] = ["ingressRate", "ingressBurst", "egressRate", "egressBurst"];
 /// How long a packet may have to wait, in milliseconds, if nothing is said.
@@ -87,9 +89,10 @@ impl Config {
     pub(super) fn refuse_standstill(&self) -> Result<(), Error> {
         for (way, bucket) in self.ways() {
             if bucket.longest_packet() == 0 {
+                let attempt = if way == "ingress" { plan::TO_CONTAINER } else { plan::FROM_CONTAINER };
                 let Bucket { rate, burst, .. } = bucket;
                 let details = format!("{way}: no packet passes {rate} bytes per second in bursts of {burst} bytes");
-                return Err(Error::internal("create qdisc: invalid argument").with_details(details));
+                return Err(Error::internal(format!("{attempt}: invalid argument")).with_details(details));
             }
         }
         Ok(())
@@ -206,10 +209,10 @@ mod tests {
     #[test]
     fn limits_that_let_nothing_pass_are_refused() {
         for (rate, burst) in [(7, 800), (70_000, 7), (70_000, 8)] {
-            for way in ["ingress", "egress"] {
+            for (way, attempt) in [("ingress", "create qdisc"), ("egress", "create ifb qdisc: create qdisc")] {
                 let config = load(&format!(r#", "{way}Rate": {rate}, "{way}Burst": {burst}"#)).unwrap();
                 let error = config.refuse_standstill().unwrap_err();
-                assert_eq!(error.msg, "create qdisc: invalid argument");
+                assert_eq!(error.msg, format!("{attempt}: invalid argument"));
                 assert!(error.details.starts_with(&format!("{way}: no packet passes ")), "{}", error.details);
             }
         }

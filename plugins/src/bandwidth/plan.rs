@@ -3,14 +3,18 @@
 use kernel::plan::{EnsureIfb, Ingress, Limit, Plan, Redirect, SetAlias, SetUp, Side};
 use kernel::tc::Bucket;
 
+/// What stands before the kernel's refusal of either limit, in the words of the Go suite.
+pub(super) const TO_CONTAINER: &str = "create qdisc";
+pub(super) const FROM_CONTAINER: &str = "create ifb qdisc: create qdisc";
+
 /// The limit on what the host's end `veth` sends, which is what goes to the container.
 pub(super) fn to_container(veth: &str, bucket: Bucket) -> Limit {
-    Limit { link: veth.to_owned(), bucket, attempt: "create qdisc" }
+    Limit { link: veth.to_owned(), bucket, attempt: TO_CONTAINER }
 }
 
 /// The limit on what the container sends, once it is redirected to `block`.
 pub(super) fn from_container(block: &str, bucket: Bucket) -> Limit {
-    Limit { link: block.to_owned(), bucket, attempt: "create ifb qdisc: create qdisc" }
+    Limit { link: block.to_owned(), bucket, attempt: FROM_CONTAINER }
 }
 
 /// Everything: `egress` is the block with its limit. The block comes first, because the other steps need its number and

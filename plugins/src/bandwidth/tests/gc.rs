@@ -36,7 +36,9 @@ fn of_the_go_suites_blocks_only_those_on_record() {
         let [dead, alive, unknown] = ["dead", "alive", "unknown"].map(|id| block::go_name(&net, id));
         let elsewhere = block::go_name(&"n2".parse().unwrap(), "dead");
         let [crashed, working] = ["eth7", "eth8"].map(|ifname| block::own_name(&net, "alive", ifname));
-        [&dead, &alive, &unknown, &elsewhere, &crashed, &working].map(|name| untagged(name));
+        for name in [&dead, &alive, &unknown, &elsewhere, &crashed, &working] {
+            untagged(name);
+        }
         untagged("ifb0");
         for (id, ifname) in [("dead", "eth0"), ("alive", "eth0"), ("alive", "eth7"), ("alive", "eth8")] {
             record("n1", id, ifname);

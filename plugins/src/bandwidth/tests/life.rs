@@ -69,7 +69,8 @@ fn said_again_everything_is_as_it_was() {
 
 #[test]
 fn del_needs_neither_result_nor_namespace_nor_rates() {
-    let ways: [fn(&Stage) -> (Call, Attachment); 4] = [
+    type Way = fn(&Stage) -> (Call, Attachment);
+    let ways: [Way; 4] = [
         |stage| (call(&[INGRESS, EGRESS]), stage.attachment("eth0")),
         |stage| (call(&[]), stage.attachment("eth0")),
         |stage| (stage.call(&[]), Attachment { netns: String::new(), ..stage.attachment("eth0") }),

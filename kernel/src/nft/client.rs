@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::batch::{Batch, Change};
 use super::error::Error;
 use super::read::{self, Entry, RuleEntry};
-use super::socket::{self, Failure};
+use super::socket::{self, Ending, Failure};
 use super::table::{Family, ObjectName, TableName};
 use super::value::Value;
 use super::{chain, farewell, rule, set};
@@ -24,6 +24,8 @@ pub struct Nft {
     socket: netlink::Socket,
     /// What starts the collection of `socket`, so it is closed after it: fields are dropped in order.
     farewell: Option<OwnedFd>,
+    /// nf_tables has answered, so it is there.
+    answered: bool,
 }
 
 impl Drop for Nft {
@@ -40,7 +42,7 @@ impl Nft {
     /// [`Error::NoSupport`] when the kernel has no netfilter netlink, else what `socket(2)` answers.
     pub fn open() -> Result<Self, Error> {
         let socket = socket::open().map_err(|error| Error::socket("open a netfilter socket", error))?;
-        Ok(Self { socket, farewell: None })
+        Ok(Self { socket, farewell: None, answered: false })
     }
 
     /// The connections that the kernel tracks: another part of netfilter, over the same socket.
@@ -48,13 +50,17 @@ impl Nft {
         Conntrack::over(&mut self.socket)
     }
 
-    /// Whether nf_tables can be used: one question without side effects.
+    /// Whether nf_tables can be used: one question without side effects, asked once.
     ///
     /// # Errors
     ///
     /// [`Error::NoSupport`] when it can't, anything else when that could not be found out.
     pub fn supported(&mut self) -> Result<(), Error> {
-        self.generation().map(|_| ())
+        if !self.answered {
+            self.generation()?;
+            self.answered = true;
+        }
+        Ok(())
     }
 
     /// Makes all changes of `batch`, or none.
@@ -63,7 +69,7 @@ impl Nft {
     ///
     /// The refusal of the first change that the kernel did not accept.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.transact(batch, None)
+        self.transact(batch, Ending::Commit)
     }
 
     /// Makes all changes of `batch`, or none, and only if nobody changed the ruleset since [`Nft::generation`].
@@ -72,17 +78,26 @@ impl Nft {
     ///
     /// [`Error::Changed`], or as [`Nft::commit`].
     pub fn commit_at(&mut self, batch: &Batch, generation: u32) -> Result<(), Error> {
-        self.transact(batch, Some(generation))
+        self.transact(batch, Ending::CommitAt(generation))
     }
 
-    fn transact(&mut self, batch: &Batch, generation: Option<u32>) -> Result<(), Error> {
+    /// Has the kernel try all changes of `batch`, and make none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Nft::commit`].
+    pub fn rehearse(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.transact(batch, Ending::Abort)
+    }
+
+    fn transact(&mut self, batch: &Batch, ending: Ending) -> Result<(), Error> {
         if batch.is_empty() {
             return Ok(());
         }
         let numbered = (1..).zip(batch.changes());
         let messages =
             numbered.map(|(id, change)| (change.flags(), message(change.family(), change.message(id)))).collect();
-        match socket::transact(&self.socket, messages, generation) {
+        match socket::transact(&self.socket, messages, ending) {
             Ok(()) => Ok(()),
             Err(Failure::Refused(index, refusal)) => {
                 let change = index.and_then(|at| batch.changes().get(at));

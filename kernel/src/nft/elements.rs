@@ -153,14 +153,7 @@ impl Elements {
 
     /// The transaction for `tasks`, and for each of its changes where it comes from.
     fn batch(&self, missing: &[&Part], tasks: &[Task]) -> (Batch, Vec<Origin>) {
-        let mut batch = Batch::new();
-        if !missing.is_empty() {
-            batch.add(self.layout.table.clone());
-        }
-        for part in missing {
-            batch.create(part.object.clone());
-            part.rules.iter().for_each(|rule| batch.rule(rule.clone()));
-        }
+        let mut batch = self.layout.creation(missing);
         let mut origins = vec![Origin::Layout; batch.changes().len()];
         for (at, (element, task)) in self.elements.iter().zip(tasks).enumerate() {
             if *task == Task::Replace {
@@ -260,6 +253,30 @@ impl Layout {
             }
         }
         Ok(missing)
+    }
+
+    /// Whether the kernel would make what is missing of it. Nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the first change that it would not make.
+    pub fn rehearse(&self, nft: &mut Nft) -> Result<(), Error> {
+        nft.supported()?;
+        let missing = self.missing(nft)?;
+        nft.rehearse(&self.creation(&missing))
+    }
+
+    /// The transaction that creates the missing parts.
+    fn creation(&self, missing: &[&Part]) -> Batch {
+        let mut batch = Batch::new();
+        if !missing.is_empty() {
+            batch.add(self.table.clone());
+        }
+        for part in missing {
+            batch.create(part.object.clone());
+            part.rules.iter().for_each(|rule| batch.rule(rule.clone()));
+        }
+        batch
     }
 
     /// The first part or rule that is missing. Rules are found by their comments.

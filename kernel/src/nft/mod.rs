@@ -14,7 +14,8 @@
 //!
 //! Things are asked for by name or key, never searched: a chain, a set or an element is one question and one answer.
 //! Lists are read only where something must be found without its key, and then only handles, keys and comments are
-//! looked at. What a rule says is never read back; whoever has to find a rule again gives it a comment.
+//! looked at. What a rule says is not read back, but for the addresses in rules that others made and did not say whose
+//! they are; whoever has to find a rule again gives it a comment.
 //!
 //! An element with a jump or goto makes the kernel walk all elements of its map at each transaction
 //! (`nft_lookup_validate`), which takes 1.1 ms at 10,000 elements where a plain set takes 0.05 ms at any size. Layouts

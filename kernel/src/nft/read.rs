@@ -1,4 +1,5 @@
-//! What the kernel answers to questions. Only names, keys, data and comments are read, never the instructions of a rule.
+//! What the kernel answers to questions. Only names, keys, data and comments are read, and of the instructions of a rule
+//! the constants in them.
 
 use netlink_packet_core::{NlaBuffer, NlasIterator};
 
@@ -17,7 +18,12 @@ const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_SET_NAME: u16 = 2;
 const NFTA_RULE_HANDLE: u16 = 3;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_RULE_USERDATA: u16 = 7;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_CMP_DATA: u16 = 3;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
@@ -45,6 +51,8 @@ pub struct RuleEntry {
     pub handle: u64,
     /// Its comment.
     pub comment: Option<String>,
+    /// What it compares with and what it translates to, as bytes: addresses, ports, names.
+    pub constants: Vec<Vec<u8>>,
 }
 
 pub(super) fn generation(payload: &[u8]) -> Option<u32> {
@@ -66,7 +74,21 @@ pub(super) fn rule(payload: &[u8]) -> Option<RuleEntry> {
     let attributes = payload.get(HEADER..)?;
     let handle = u64::from_be_bytes(*attribute(attributes, NFTA_RULE_HANDLE)?.first_chunk()?);
     let comment = attribute(attributes, NFTA_RULE_USERDATA).and_then(userdata::comment);
-    Some(RuleEntry { handle, comment })
+    let expressions = attribute(attributes, NFTA_RULE_EXPRESSIONS).unwrap_or(&[]);
+    let expressions = NlasIterator::new(expressions).filter_map(Result::ok);
+    let constants = expressions.filter_map(|nla: NlaBuffer<&[u8]>| constant(value(nla))).collect();
+    Some(RuleEntry { handle, comment, constants })
+}
+
+/// What an instruction compares with or loads.
+fn constant(instruction: &[u8]) -> Option<Vec<u8>> {
+    let data = attribute(instruction, NFTA_EXPR_DATA)?;
+    let data = match attribute(instruction, NFTA_EXPR_NAME)? {
+        b"cmp\0" => attribute(data, NFTA_CMP_DATA)?,
+        b"immediate\0" => attribute(data, NFTA_IMMEDIATE_DATA)?,
+        _ => return None,
+    };
+    attribute(data, NFTA_DATA_VALUE).map(<[u8]>::to_vec)
 }
 
 pub(super) fn elements(payload: &[u8]) -> Vec<Entry> {

@@ -46,28 +46,39 @@ pub(super) enum Failure {
     Socket(io::Error),
 }
 
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The changes are made.
+    Commit,
+    /// They are made if the ruleset is still of this generation.
+    CommitAt(u32),
+    /// They are tried and taken back: the transaction has no end message, which is how `nft --check` does it.
+    Abort,
+}
+
 pub(super) fn open() -> io::Result<netlink::Socket> {
     netlink::Socket::open(NETLINK_NETFILTER)
 }
 
-/// Sends `changes` as one transaction, if asked for the ruleset's `generation` only, and reads all answers.
+/// Sends `changes` as one transaction and reads all answers.
 pub(super) fn transact(
     socket: &netlink::Socket,
     changes: Vec<(u16, NetfilterMessage)>,
-    generation: Option<u32>,
+    ending: Ending,
 ) -> Result<(), Failure> {
     let count = changes.len();
-    let datagram = datagram(changes, generation);
+    let datagram = datagram(changes, ending);
     make_room(socket, datagram.len());
     send(socket.as_raw_fd(), &datagram, MsgFlags::empty()).map_err(|errno| Failure::Socket(errno.into()))?;
     judge(answers(socket), count)
 }
 
 /// The begin message has the first sequence number, each change the next.
-fn datagram(changes: Vec<(u16, NetfilterMessage)>, generation: Option<u32>) -> Vec<u8> {
-    let begin = match generation {
-        None => ControlMessage::BatchBegin,
-        Some(id) => {
+fn datagram(changes: Vec<(u16, NetfilterMessage)>, ending: Ending) -> Vec<u8> {
+    let begin = match ending {
+        Ending::Commit | Ending::Abort => ControlMessage::BatchBegin,
+        Ending::CommitAt(id) => {
             let attributes = vec![DefaultNla::new(GENERATION, id.to_be_bytes().to_vec())];
             ControlMessage::Other { message_type: BATCH_BEGIN, attributes }
         }
@@ -81,7 +92,9 @@ fn datagram(changes: Vec<(u16, NetfilterMessage)>, generation: Option<u32>) -> V
         let acknowledge = if at + 1 == last { NLM_F_ACK } else { 0 };
         push(&mut bytes, message, flags | acknowledge, sequence);
     }
-    push(&mut bytes, control(ControlMessage::BatchEnd), 0, sequence + 1);
+    if ending != Ending::Abort {
+        push(&mut bytes, control(ControlMessage::BatchEnd), 0, sequence + 1);
+    }
     bytes
 }
 

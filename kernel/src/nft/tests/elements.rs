@@ -209,3 +209,21 @@ fn what_is_taken_away_is_returned() {
         assert_eq!(kernel.take_owned(&sources, &|_| true).unwrap().len(), 1);
     });
 }
+
+/// The kernel says what it thinks of a layout, and nothing comes of it.
+#[test]
+fn a_rehearsal_leaves_nothing() {
+    namespace(|| {
+        let mut kernel = Nft::open().unwrap();
+        let mut layout = owned("one", &[]).layout;
+        layout.rehearse(&mut kernel).unwrap();
+        assert_eq!(nft(&["list", "ruleset"]), "");
+        let unheard_of = vec![Statement::Match(Field::IbrName, Comparison::Equal, Value::IfName("x".into()).into())];
+        layout.parts[1].rules.push(rule(&TABLE, "nowhere", unheard_of));
+        assert!(layout.rehearse(&mut kernel).unwrap_err().is_not_found());
+        owned("one", &["10.0.0.1"]).apply(&mut kernel).unwrap();
+        let before = nft(&["-a", "list", "ruleset"]);
+        owned("one", &[]).layout.rehearse(&mut kernel).unwrap();
+        assert_eq!(nft(&["-a", "list", "ruleset"]), before);
+    });
+}

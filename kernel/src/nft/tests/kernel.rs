@@ -193,6 +193,11 @@ fn entries_come_back_with_data_and_comment() {
         let rules = kernel.rules(&TABLE.object("postrouting")).unwrap();
         let comments: Vec<Option<&str>> = rules.iter().map(|rule| rule.comment.as_deref()).collect();
         assert_eq!(comments, [Some("leaves"), None]);
+        let mut lo = b"lo".to_vec();
+        lo.resize(16, 0);
+        // The family, the network's prefix, the interface; and the family of the other rule.
+        assert_eq!(rules[0].constants, [vec![2], vec![10, 77, 0], lo]);
+        assert_eq!(rules[1].constants, [vec![10]]);
 
         let mut batch = Batch::new();
         batch.push(Change::DeleteRule(TABLE.object("postrouting"), rules[0].handle));

@@ -37,6 +37,7 @@ pub mod rule;
 mod sandbox;
 pub mod sysctl;
 pub mod tc;
+pub mod tun;
 pub mod vlan;
 
 pub use errno::sentence;

@@ -40,13 +40,15 @@ pub mod ptp;
 pub mod records;
 pub mod sbr;
 pub mod spoof_check;
+pub mod tap;
 pub mod veth;
 pub mod vlan;
 
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] = &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "vlan"];
+pub const NAMES: &[&str] =
+    &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "tap", "vlan"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -61,6 +63,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "macvlan" => Some(cni::plugin::main(&macvlan::Macvlan)),
         "ptp" => Some(cni::plugin::main(&ptp::Ptp)),
         "sbr" => Some(cni::plugin::main(&sbr::Sbr)),
+        "tap" => Some(tap::main()),
         "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
         _ => None,
     }

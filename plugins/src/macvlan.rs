@@ -65,11 +65,7 @@ struct Config {
 impl Config {
     fn load(call: &Call, attachment: Option<&Attachment>) -> Result<Self, Error> {
         let written: Written = call.config().map_err(|error| error.context("failed to load netconf"))?;
-        let mut arguments = match attachment {
-            Some(attachment) => cni::args::parse(&attachment.args, &["MAC"])?,
-            None => Default::default(),
-        };
-        let macs = [written.runtime_config.mac, arguments.remove("MAC").unwrap_or_default(), written.mac];
+        let macs = [written.runtime_config.mac, netconf::mac_argument(attachment)?, written.mac];
         Ok(Self {
             mode: mode(&written.mode)?,
             queue: (written.bcqueuelen != 0).then_some(written.bcqueuelen),

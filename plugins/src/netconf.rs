@@ -1,6 +1,7 @@
 //! The keys that interface plugins have in common: as they are written, and as they are meant.
 
 use cni::Error;
+use cni::plugin::Attachment;
 use cni::result::Dns;
 use kernel::Mac;
 use serde::Deserialize;
@@ -63,6 +64,16 @@ pub fn mtu(written: i64) -> Result<Option<u32>, Error> {
         _ if written <= 0 => Ok(None),
         _ => Err(Error::internal(format!("invalid MTU {written} (must be between {MTU_MIN} and {MTU_MAX})"))),
     }
+}
+
+/// The hardware address in the `CNI_ARGS` of an attachment; empty when there is none.
+///
+/// # Errors
+///
+/// When the arguments can't be read.
+pub fn mac_argument(attachment: Option<&Attachment>) -> Result<String, Error> {
+    let arguments = attachment.map_or("", |attachment| &attachment.args);
+    Ok(cni::args::parse(arguments, &["MAC"])?.remove("MAC").unwrap_or_default())
 }
 
 /// A hardware address that a link can have; none when nothing is written. `attempt` begins the text of a refusal.

@@ -20,6 +20,7 @@ mod nftables;
 mod settle;
 mod shaping;
 mod sysctls;
+mod tap;
 mod veth;
 mod vrf;
 
@@ -38,6 +39,7 @@ pub use machine::{Machine, Side};
 pub use settle::{Reachable, Running, Settle};
 pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};
 pub use sysctls::{Setting, Sysctls};
+pub use tap::CreateTap;
 pub use veth::CreateVeth;
 pub use vrf::{CreateVrf, Enslave};
 

@@ -27,6 +27,7 @@ pub mod forwarding;
 #[cfg(test)]
 mod injection;
 pub mod ipam;
+mod iptables;
 pub mod ipvlan;
 pub mod lifecycle;
 pub mod loopback;

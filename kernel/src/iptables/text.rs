@@ -71,6 +71,13 @@ impl Rule {
         self.value("-j")
     }
 
+    /// Whether `other` says all that this rule says, in the same order, and perhaps more.
+    #[must_use]
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let mut words = other.arguments.iter();
+        self.chain == other.chain && self.arguments.iter().all(|wanted| words.any(|word| word == wanted))
+    }
+
     /// The comment.
     #[must_use]
     pub fn comment(&self) -> Option<&str> {
@@ -284,6 +291,16 @@ COMMIT
         let mut back = words(&text).into_iter();
         assert_eq!(back.next().as_deref(), Some("X"));
         assert_eq!(Rule::new("X", back), rule, "{text}");
+    }
+
+    #[test]
+    fn a_rule_is_recognised_with_further_matches() {
+        let plain = Rule::new("X", ["-p", "tcp", "-m", "multiport", "--dports", "1,2", "-j", "Y"]);
+        let words = "-s 10.0.0.0/8 -p tcp -m multiport --dports 1,2 -m mark --mark 0x1 -j Y";
+        assert!(plain.is_part_of(&plain));
+        assert!(plain.is_part_of(&Rule::new("X", words.split(' '))));
+        assert!(!plain.is_part_of(&Rule::new("Z", words.split(' '))));
+        assert!(!plain.is_part_of(&Rule::new("X", words.replace("1,2", "1,2,3").split(' '))));
     }
 
     #[test]

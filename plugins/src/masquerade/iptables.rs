@@ -13,52 +13,39 @@
 //! attachment has addresses in several subnets.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use cni::plugin::ValidAttachments;
 use cni::quote::quote;
-use cni::{NetName, Owner};
+use cni::{Error, NetName, Owner};
 use ipnetwork::IpNetwork;
-use kernel::iptables::{self, Error, Family, Restore, Rule, Saved, Variant, Wanted};
-use kernel::netlink;
-use kernel::nft::Nft;
-use kernel::plan::{Deviation, Failure, Machine, Step};
+use kernel::iptables::{Family, Restore, Rule, Saved, Wanted};
+use kernel::plan::Machine;
 
-use super::nf_tables;
+use crate::iptables::{self, Attached, Change, FAMILIES, Feature, Place, Ruleset, Where};
 
 const NAT: &str = "nat";
 const POSTROUTING: &str = "POSTROUTING";
 /// What all chain names of the Go suite begin with.
 const PREFIX: &str = "CNI-";
-/// How often a removal is tried again because somebody changed the rules between listing and removing them.
-const ATTEMPTS: usize = 10;
-/// How long to go on trying. A refusal can also mean that somebody holds the lock of the tables, for which one attempt
-/// waits a minute.
-const PATIENCE: Duration = Duration::from_secs(30);
-const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
-/// The rules of one attachment.
+/// The rules of one attachment, as a step.
+pub(super) type Rules = Attached<Masquerade>;
+
+/// An attachment whose addresses are masqueraded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rules {
+pub(crate) struct Masquerade {
     owner: Owner,
     ips: Vec<IpNetwork>,
 }
 
 impl Rules {
     pub(super) fn new(owner: &Owner, ips: &[IpNetwork]) -> Self {
-        Self { owner: owner.clone(), ips: ips.to_vec() }
+        Self(Masquerade { owner: owner.clone(), ips: ips.to_vec() })
     }
+}
 
-    fn chain(&self) -> String {
-        self.owner.masq_chain()
-    }
-
-    fn families(&self) -> impl Iterator<Item = Family> {
-        FAMILIES.into_iter().filter(|family| self.of(*family).next().is_some())
-    }
-
+impl Masquerade {
     fn of(&self, family: Family) -> impl Iterator<Item = &IpNetwork> {
         self.ips.iter().filter(move |ip| Family::of(ip.ip()) == family)
     }
@@ -67,152 +54,57 @@ impl Rules {
         let comment = self.owner.masq_comment();
         Rule::new(chain, [matches, &["-m", "comment", "--comment", &comment, "-j", target]].concat())
     }
+}
 
-    /// The rules in which the chain accepts.
-    fn accepting(&self, family: Family) -> Vec<Rule> {
-        let nets: BTreeSet<String> = self.of(family).map(|ip| format!("{}/{}", ip.network(), ip.prefix())).collect();
-        nets.iter().map(|net| self.rule(&self.chain(), &["-d", net], "ACCEPT")).collect()
+impl Feature for Masquerade {
+    fn table(&self) -> &'static str {
+        NAT
     }
 
-    /// The rule in which it masquerades, and the jumps to it.
-    fn masquerading(&self, family: Family) -> Vec<Rule> {
+    /// The jumps come last, so that no packet meets half a chain.
+    fn ruleset(&self, family: Family) -> Ruleset {
+        let mut ruleset = Ruleset::default();
+        if self.of(family).next().is_none() {
+            return ruleset;
+        }
+        let chain = self.owner.masq_chain();
         let multicast = match family {
             Family::V4 => "224.0.0.0/4",
             Family::V6 => "ff00::/8",
         };
-        let masquerade = self.rule(&self.chain(), &["!", "-d", multicast], "MASQUERADE");
-        let jump = |ip: &IpNetwork| self.rule(POSTROUTING, &["-s", &host(ip.ip())], &self.chain());
-        std::iter::once(masquerade).chain(self.of(family).map(jump)).collect()
-    }
-
-    /// What is to be done where nothing is there yet. The jumps come last, so that no packet meets half a chain.
-    fn creation(&self, family: Family) -> Restore {
-        let mut changes = Restore::new(family, NAT);
-        changes.chain(self.chain());
-        self.accepting(family).into_iter().for_each(|rule| changes.append(rule));
-        self.masquerading(family).into_iter().for_each(|rule| changes.append(rule));
-        changes
-    }
-
-    /// What is to be done where the chain is there: made by an earlier attempt, or for another interface.
-    fn completion(&self, found: &Saved) -> Restore {
-        let mut changes = Restore::new(found.family, NAT);
-        let missing = |rules: Vec<Rule>| rules.into_iter().filter(|rule| !found.rules.contains(rule));
-        missing(self.accepting(found.family)).for_each(|rule| changes.insert(rule));
-        missing(self.masquerading(found.family)).for_each(|rule| changes.append(rule));
-        changes
-    }
-
-    fn create(&self, machine: &mut Machine) -> Result<(), Error> {
-        let chain = self.chain();
-        for family in self.families() {
-            let found = iptables::find(nf_tables(machine)?, family, NAT, Wanted::Chain(&chain))?;
-            match found.first() {
-                Some(found) => iptables::restore(&self.completion(found), found.variant)?,
-                None => iptables::restore(&self.creation(family), Variant::Default)?,
-            }
+        let nets: BTreeSet<String> = self.of(family).map(|ip| format!("{}/{}", ip.network(), ip.prefix())).collect();
+        ruleset.own_chain(&chain);
+        // Each goes in front of the one before.
+        nets.iter().rev().for_each(|net| ruleset.own(Place::First, self.rule(&chain, &["-d", net], "ACCEPT")));
+        ruleset.own(Place::Last, self.rule(&chain, &["!", "-d", multicast], "MASQUERADE"));
+        for ip in self.of(family) {
+            ruleset.own(Place::Last, self.rule(POSTROUTING, &["-s", &host(ip.ip())], &chain));
         }
-        Ok(())
+        ruleset
     }
 
-    /// The first rule that is missing.
-    fn missing(&self, machine: &mut Machine) -> Result<Option<String>, Error> {
-        let chain = self.chain();
-        for family in self.families() {
-            let found = iptables::find(nf_tables(machine)?, family, NAT, Wanted::Chain(&chain))?;
-            let mut wanted = self.accepting(family).into_iter().chain(self.masquerading(family));
-            let is_missing = |rule: &Rule| !found.iter().any(|saved| saved.rules.contains(rule));
-            if let Some(rule) = wanted.find(is_missing) {
-                return Ok(Some(format!("{family} -t {NAT} -A {rule}")));
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Step for Rules {
-    fn refused(&self, error: netlink::Error) -> Result<(), Failure> {
-        Err(Failure::new(self, "change iptables", &error))
-    }
-
-    fn apply(&self, machine: &mut Machine) -> Result<(), Failure> {
-        self.create(machine).map_err(|error| {
-            // One family may have been done before the other was refused.
-            let _ = self.undo(machine);
-            Failure::other(self, error.to_string())
-        })
-    }
-
-    fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {
-        match self.missing(machine) {
-            Ok(None) => Ok(()),
-            Ok(Some(line)) => Err(Deviation::Missing(line)),
-            Err(error) => Err(Deviation::Unknown(error.to_string())),
-        }
-    }
-
-    fn undo(&self, machine: &mut Machine) -> Result<(), Failure> {
+    fn remove(&self, machine: &mut Machine) -> Result<(), Error> {
         let known: Vec<IpAddr> = self.ips.iter().map(IpNetwork::ip).collect();
-        let nft = nf_tables(machine).map_err(Error::from);
-        let removed = nft.and_then(|nft| remove(nft, &self.owner, &known));
-        removed.map_err(|error| Failure::other(self, error.to_string()))
-    }
-}
-
-impl fmt::Display for Rules {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut newline = "";
-        for family in self.families() {
-            write!(f, "{newline}{family} -t {NAT} -N {}", self.chain())?;
-            for rule in self.accepting(family).iter().chain(&self.masquerading(family)) {
-                write!(f, "\n{family} -t {NAT} -A {rule}")?;
-            }
-            newline = "\n";
-        }
-        Ok(())
+        remove(machine, &self.owner, &known)
     }
 }
 
 /// Removes the attachment's rules. A chain that other addresses still jump to loses only what these do not need.
-pub(super) fn remove(mut nft: Option<&mut Nft>, owner: &Owner, known: &[IpAddr]) -> Result<(), Error> {
+pub(super) fn remove(machine: &mut Machine, owner: &Owner, known: &[IpAddr]) -> Result<(), Error> {
     let chain = owner.masq_chain();
-    for family in FAMILIES {
-        let change = |found: &Saved| removal(found, owner, known);
-        settle(nft.as_deref_mut(), family, Wanted::Chain(&chain), &change)?;
-    }
-    Ok(())
+    clear(machine, Wanted::Chain(&chain), &|found| removal(found, owner, known))
 }
 
 /// Removes the rules of this network's containers of which no attachment is valid.
-pub(super) fn gc(mut nft: Option<&mut Nft>, name: &NetName, valid: &ValidAttachments) -> Result<(), Error> {
-    for family in FAMILIES {
-        let change = |found: &Saved| collection(found, name, valid);
-        settle(nft.as_deref_mut(), family, Wanted::Prefix(PREFIX), &change)?;
-    }
-    Ok(())
+pub(super) fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Result<(), Error> {
+    clear(machine, Wanted::Prefix(PREFIX), &|found| collection(found, name, valid))
 }
 
-/// Makes the changes that `change` finds necessary, wherever something wanted is, again if the rules have changed in
-/// between. Without iptables on the node there is nobody who could have made or could remove a rule.
-fn settle(
-    mut nft: Option<&mut Nft>,
-    family: Family,
-    wanted: Wanted<'_>,
-    change: &dyn Fn(&Saved) -> Restore,
-) -> Result<(), Error> {
-    let mut last = Ok(());
-    let patience = Instant::now() + PATIENCE;
-    for _ in 0..ATTEMPTS {
-        let found = match iptables::find(nft.as_deref_mut(), family, NAT, wanted) {
-            Err(Error::Missing(_)) => return Ok(()),
-            found => found?,
-        };
-        last = found.iter().try_for_each(|saved| iptables::restore(&change(saved), saved.variant));
-        if !matches!(last, Err(Error::Refused { .. })) || Instant::now() > patience {
-            break;
-        }
-    }
-    last
+fn clear(machine: &mut Machine, wanted: Wanted<'_>, change: &dyn Fn(&Saved) -> Restore) -> Result<(), Error> {
+    FAMILIES.into_iter().try_for_each(|family| {
+        let place = Where { family, table: NAT, wanted };
+        iptables::clear(machine, place, &|_, found| Ok(Change::to(found, change(found))))
+    })
 }
 
 fn removal(found: &Saved, owner: &Owner, known: &[IpAddr]) -> Restore {

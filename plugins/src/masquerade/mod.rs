@@ -84,8 +84,8 @@ pub fn plan(backend: Backend, owner: &Owner, ips: &[IpNetwork]) -> Plan {
 pub fn remove(machine: &mut Machine, owner: &Owner, known: &[IpAddr]) -> Result<(), Error> {
     let mut nft = nf_tables(machine).map_err(|error| attempt("look for masquerading", error))?;
     let own = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::remove(nft, owner, known));
-    let foreign = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::remove_foreign(nft, &|tag| owns(owner, tag)));
-    let rules = iptables::remove(nft, owner, known);
+    let foreign = nft.map_or(Ok(()), |nft| nftables::remove_foreign(nft, &|tag| owns(owner, tag)));
+    let rules = iptables::remove(machine, owner, known);
     let whose = format!("container {} ({}) in network {}", owner.id, owner.ifname, owner.net);
     all(&whose, [own.map_err(text), foreign.map_err(text), rules.map_err(text)])
 }
@@ -103,8 +103,8 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     let is_stale = |tag: &str| live.is_stale(tag);
     let mut nft = nf_tables(machine).map_err(|error| attempt("look for masquerading", error))?;
     let own = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::gc(nft, &is_stale));
-    let foreign = nft.as_deref_mut().map_or(Ok(()), |nft| nftables::remove_foreign(nft, &is_stale));
-    let rules = iptables::gc(nft, name, valid);
+    let foreign = nft.map_or(Ok(()), |nft| nftables::remove_foreign(nft, &is_stale));
+    let rules = iptables::gc(machine, name, valid);
     all(&format!("network {name}"), [own.map_err(text), foreign.map_err(text), rules.map_err(text)])
 }
 

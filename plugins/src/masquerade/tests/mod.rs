@@ -115,7 +115,7 @@ fn plans_print_as_commands() {
     assert_eq!(
         plan(Backend::Iptables, &owner, &addresses[..1]).to_string(),
         r#"iptables -t nat -N CNI-ca7a875c2b85fc44a855128b
-iptables -t nat -A CNI-ca7a875c2b85fc44a855128b -d 10.77.0.0/24 -m comment --comment "name: \"n1\" id: \"cid1\"" -j ACCEPT
+iptables -t nat -I CNI-ca7a875c2b85fc44a855128b -d 10.77.0.0/24 -m comment --comment "name: \"n1\" id: \"cid1\"" -j ACCEPT
 iptables -t nat -A CNI-ca7a875c2b85fc44a855128b ! -d 224.0.0.0/4 -m comment --comment "name: \"n1\" id: \"cid1\"" -j MASQUERADE
 iptables -t nat -A POSTROUTING -s 10.77.0.2/32 -m comment --comment "name: \"n1\" id: \"cid1\"" -j CNI-ca7a875c2b85fc44a855128b
 "#

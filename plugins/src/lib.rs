@@ -44,12 +44,13 @@ pub mod spoof_check;
 pub mod tap;
 pub mod veth;
 pub mod vlan;
+pub mod vrf;
 
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
 pub const NAMES: &[&str] =
-    &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "tap", "vlan"];
+    &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "tap", "vlan", "vrf"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -66,6 +67,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "sbr" => Some(cni::plugin::main(&sbr::Sbr)),
         "tap" => Some(tap::main()),
         "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
+        "vrf" => Some(cni::plugin::main(&vrf::Vrf)),
         _ => None,
     }
 }

@@ -1,7 +1,6 @@
 //! IPv6 addresses word for word: read from a link, and given to it again, with their flags and lifetimes.
 
-use std::net::IpAddr;
-
+use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::{Address, HEADER, IFA_FLAGS};
@@ -17,8 +16,8 @@ const IFA_F_TEMPORARY: u32 = 0x01;
 /// An address as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verbatim {
-    /// The address alone.
-    pub ip: IpAddr,
+    /// The address, with the length of its prefix.
+    pub network: IpNetwork,
     payload: Vec<u8>,
 }
 
@@ -36,7 +35,7 @@ impl Verbatim {
             let flags = Attributes(&payload[HEADER..]).find(|(kind, _)| *kind == IFA_FLAGS);
             let is_temporary = flags.is_some_and(|(_, value)| number(value) & IFA_F_TEMPORARY != 0);
             if payload[3] == GLOBAL && !is_temporary {
-                addresses.push(Self { ip: address.network.ip(), payload: payload.to_vec() });
+                addresses.push(Self { network: address.network, payload: payload.to_vec() });
             }
         }
         Ok(addresses)
@@ -73,8 +72,8 @@ mod tests {
                 lines
             };
             let (before, saved) = (shown(), handle.global_ipv6(index).unwrap());
-            let addresses: Vec<String> = saved.iter().map(|address| address.ip.to_string()).collect();
-            assert_eq!((addresses.len(), addresses.contains(&"fd00::1".into())), (2, true), "{addresses:?}");
+            let addresses: Vec<String> = saved.iter().map(|address| address.network.to_string()).collect();
+            assert_eq!((addresses.len(), addresses.contains(&"fd00::1/64".into())), (2, true), "{addresses:?}");
             assert!(handle.call(saved[0].add()).unwrap_err().is_exists());
             ip("-6 address flush dev net1 scope global");
             assert!(shown().is_empty());

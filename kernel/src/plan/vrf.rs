@@ -136,7 +136,7 @@ impl Enslave {
         for (address, outcome) in self.addresses.iter().zip(outcomes) {
             accept_present(outcome).map_err(|error| {
                 let vrf = &self.vrf.name;
-                let attempt = format_args!("could not restore address {} to {} @ {vrf}", address.ip, self.link);
+                let attempt = format_args!("could not restore address {} to {} @ {vrf}", address.network, self.link);
                 Failure::new(self, attempt, &error)
             })?;
         }
@@ -176,7 +176,7 @@ impl Enslave {
             let host = IpNetwork::from(ip);
             routes.iter().any(|route| route.dst == host && route.oif == Some(self.index))
         };
-        Ok(self.addresses.iter().map(|address| address.ip).find(|ip| !is_used(*ip)))
+        Ok(self.addresses.iter().map(|address| address.network.ip()).find(|ip| !is_used(*ip)))
     }
 
     /// The routes that the link takes along, those without gateway first: others may need them.
@@ -255,7 +255,7 @@ impl fmt::Display for Enslave {
         let (link, vrf) = (&self.link, &self.vrf.name);
         write!(f, "{}ip link set {link} master {vrf}", self.side)?;
         for address in &self.addresses {
-            write!(f, "\n{}ip address add {} dev {link}", self.side, address.ip)?;
+            write!(f, "\n{}ip address add {} dev {link}", self.side, address.network)?;
         }
         for route in self.own().map(|route| self.within(route)) {
             for hop in route.hops() {

@@ -150,6 +150,16 @@ impl Handle {
         Link::from_frames(&frames)
     }
 
+    /// All links: for those that only their hardware address or alias tells.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
+        let frames = self.socket.dump(&link::list_all())?;
+        Link::from_frames(&frames)
+    }
+
     /// The addresses of one family on the link with `index`.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ mod vrf;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
@@ -197,6 +197,30 @@ pub fn set_up(name: &str, up: bool) -> Request {
 #[must_use]
 pub fn set_promiscuous(name: &str) -> Request {
     request(RTM_SETLINK, &LinkUnspec::new_with_name(name).promiscuous(true).build(), 0)
+}
+
+/// `ip link set index INDEX netns FD name NAME alias TEXT`, all in one message, so that nobody sees a state between: the kernel
+/// takes the new name already for the arrival if the old one is in use there, and renames before anybody else has a turn
+/// (`do_setlink`, `__dev_change_net_namespace`). The link is down afterwards, and without addresses.
+#[must_use]
+pub fn relocate(index: u32, netns: BorrowedFd<'_>, name: &str, alias: Option<&str>) -> Request {
+    /// `IFLA_IFALIAS`; with no bytes at all it is taken away.
+    const ALIAS: u16 = 20;
+    let link = LinkUnspec::new_with_index(index).name(name.to_owned()).setns_by_fd(netns.as_raw_fd());
+    let mut link = link.build();
+    link.attributes.push(match alias {
+        Some(alias) => LinkAttribute::IfAlias(alias.to_owned()),
+        None => LinkAttribute::Other(DefaultNla::new(ALIAS, Vec::new())),
+    });
+    request(RTM_SETLINK, &link, 0)
+}
+
+/// `ip link show`; to be dumped.
+#[must_use]
+pub fn list_all() -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request(RTM_GETLINK, &message, 0)
 }
 
 /// `ip link set NAME alias TEXT`.

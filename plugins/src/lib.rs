@@ -24,6 +24,7 @@ pub mod error;
 pub mod failures;
 pub mod firewall;
 pub mod forwarding;
+pub mod host_device;
 #[cfg(test)]
 mod injection;
 pub mod ipam;
@@ -60,6 +61,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "bandwidth" => Some(cni::plugin::main(&bandwidth::Bandwidth)),
         "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
         "dummy" => Some(cni::plugin::main(&dummy::Dummy)),
+        "host-device" => Some(cni::plugin::main(&host_device::HostDevice)),
         "ipvlan" => Some(cni::plugin::main(&ipvlan::Ipvlan)),
         "loopback" => Some(cni::plugin::main(&loopback::Loopback)),
         "macvlan" => Some(cni::plugin::main(&macvlan::Macvlan)),

@@ -15,6 +15,7 @@
 mod addressing;
 mod bridge;
 mod child;
+mod device;
 mod machine;
 mod nftables;
 mod settle;
@@ -35,6 +36,7 @@ use crate::route::Route;
 pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use child::CreateChild;
+pub use device::{Home, MoveDevice};
 pub use machine::{Machine, Side};
 pub use settle::{Reachable, Running, Settle};
 pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};

@@ -45,6 +45,9 @@ impl Addition<'_> {
         (result.ips, result.routes, result.dns) = (ips, routes, self.network.dns(dns));
         result.ips.iter_mut().for_each(|ip| ip.interface = Some(self.wiring.container()));
         self.wiring.complete(&mut result)?;
+        if !self.wiring.has_links() {
+            return Ok(result);
+        }
         let rest = if has_addresses { self.wiring.addresses(&result)? } else { self.wiring.layer_two() };
         rest.apply(machine, done).map_err(from_failure)?;
         self.wiring.ready(&result).apply(machine, done).map_err(from_failure)?;

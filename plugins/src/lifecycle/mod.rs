@@ -133,6 +133,11 @@ pub trait Wiring {
         0
     }
 
+    /// Whether these are links. If not, there is nothing to give addresses to, and nothing to look up.
+    fn has_links(&self) -> bool {
+        true
+    }
+
     /// Adds to the answer what follows from the configuration: gateways, routes, interfaces.
     ///
     /// # Errors

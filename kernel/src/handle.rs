@@ -140,14 +140,17 @@ impl Handle {
         self.socket.dump(&tc::list_filters(index)).map(|frames| tc::redirections(&frames))
     }
 
-    /// All veths.
+    /// All ends of pairs.
     ///
     /// # Errors
     ///
     /// The kernel's refusal.
-    pub fn veths(&mut self) -> Result<Vec<Link>, Error> {
-        let frames = self.socket.dump(&link::list(InfoKind::Veth))?;
-        Link::from_frames(&frames)
+    pub fn pairs(&mut self) -> Result<Vec<Link>, Error> {
+        let mut found = Link::from_frames(&self.socket.dump(&link::list(InfoKind::Veth))?)?;
+        // A kernel that does not know the kind filters nothing.
+        let netkits = Link::from_frames(&self.socket.dump(&link::list(InfoKind::Netkit))?)?;
+        found.extend(netkits.into_iter().filter(|link| link.is(link::Pair::Netkit.as_str())));
+        Ok(found)
     }
 
     /// All links: for those that only their hardware address or alias tells.

@@ -2,6 +2,7 @@
 
 mod child;
 mod ifb;
+mod pair;
 mod parse;
 mod settings;
 mod vrf;
@@ -10,8 +11,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
-use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec};
 
 use crate::mac::Mac;
 use crate::netlink::rtnl::{RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK, request};
@@ -19,6 +20,7 @@ use crate::netlink::{Error, Frame, Request};
 
 pub use child::{Ipvlan, Kind, Macvlan, NewChild};
 pub use ifb::{NewIfb, list_ifbs};
+pub use pair::{NewEnd, Pair, new_pair, new_veth};
 pub use settings::Settings;
 pub use vrf::{NewVrf, list_ports, probe_vrf, set_master};
 
@@ -119,45 +121,6 @@ impl NewBridge {
         }
         request(RTM_NEWLINK, &bridge.build(), NLM_F_CREATE | NLM_F_EXCL)
     }
-}
-
-/// One end of a veth pair to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewEnd {
-    /// `ifname`.
-    pub name: String,
-    /// The address that it is born with.
-    pub mac: Mac,
-    /// Bytes; none for the kernel's default.
-    pub mtu: Option<u32>,
-}
-
-/// `ip link add NEAR type veth peer FAR netns FD`: both ends with names, addresses and MTU, the far one born inside the
-/// namespace `far_netns`. With a `master` the near one is its port and up at once; without it stays down, because what is
-/// routed has parameters that must be set before.
-///
-/// One message does what takes five otherwise, and saves the move of a link between namespaces, which waits for an RCU
-/// grace period. The far end can't be up already: `veth_open` wants a peer, which it does not have yet (`ENOTCONN`).
-#[must_use]
-pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: BorrowedFd<'_>) -> Request {
-    let mut peer =
-        LinkUnspec::new_with_name(&far.name).address(far.mac.bytes().to_vec()).setns_by_fd(far_netns.as_raw_fd());
-    // A transmit queue of zero packets on the host's end is what users of the Go suite see there.
-    let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-        .name(near.name.clone())
-        .address(near.mac.bytes().to_vec())
-        .txqueuelen(0);
-    if let Some(mtu) = near.mtu {
-        pair = pair.mtu(mtu);
-    }
-    if let Some(mtu) = far.mtu {
-        peer = peer.mtu(mtu);
-    }
-    if let Some(index) = master {
-        pair = pair.controller(index).up();
-    }
-    let pair = pair.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
-    request(RTM_NEWLINK, &pair.build(), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// `ip link show NAME`.

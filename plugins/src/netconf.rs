@@ -2,8 +2,10 @@
 
 use cni::Error;
 use cni::plugin::Attachment;
+use cni::quote::quote;
 use cni::result::Dns;
 use kernel::Mac;
+use kernel::link::Pair;
 use serde::Deserialize;
 
 /// The largest MTU of a virtual link, `ETH_MAX_MTU`.
@@ -66,6 +68,19 @@ pub fn mtu(written: i64) -> Result<Option<u32>, Error> {
     }
 }
 
+/// What a pair of links is to be made of (`linkType`, which the Go suite does not have): veth unless written otherwise.
+///
+/// # Errors
+///
+/// When it is nothing that pairs are made of.
+pub fn link_type(written: &str) -> Result<Pair, Error> {
+    match written {
+        "" | "veth" => Ok(Pair::Veth),
+        "netkit" => Ok(Pair::Netkit),
+        other => Err(Error::internal(format!("unknown linkType {} (must be veth or netkit)", quote(other)))),
+    }
+}
+
 /// The hardware address in the `CNI_ARGS` of an attachment; empty when there is none.
 ///
 /// # Errors
@@ -112,6 +127,13 @@ mod tests {
         let dns = |json: &str| serde_json::from_str::<WrittenDns>(json).unwrap().any();
         assert_eq!(dns("{}"), None);
         assert_eq!(dns(r#"{"nameservers": []}"#), Some(Dns::default()));
+    }
+
+    #[test]
+    fn pairs_are_veth_or_netkit() {
+        assert_eq!(link_type("").unwrap(), Pair::Veth);
+        assert_eq!(link_type("netkit").unwrap(), Pair::Netkit);
+        assert_eq!(link_type("x").unwrap_err().msg, "unknown linkType \"x\" (must be veth or netkit)");
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The veth pair of an attachment: the ends' names and addresses, and how to find them again.
+//! The pair of an attachment, a veth pair unless the configuration says otherwise: the ends' names and addresses, and how
+//! to find them again.
 
 use cni::plugin::ValidAttachments;
 use cni::result::{AddResult, Interface};
 use cni::{Error, NetName, Owner};
 use kernel::Mac;
-use kernel::link::{self, Link, NewEnd, Port};
-use kernel::plan::{CreateVeth, Deviation, Machine, Side, Step};
+use kernel::link::{self, Link, NewEnd, Pair, Port};
+use kernel::plan::{CreatePair, Deviation, Machine, Side, Step};
 
 use crate::error::{attempt, from_deviation};
 use crate::failures::Failures;
@@ -103,7 +104,7 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     if !valid.is_specified() {
         return Ok(());
     }
-    let links = machine.host().and_then(|host| host.veths()).map_err(|error| attempt("list the links", error))?;
+    let links = machine.host().and_then(|host| host.pairs()).map_err(|error| attempt("list the links", error))?;
     let live = Live::of(name, valid);
     let stale = links.into_iter().filter(|link| link.alias.as_deref().is_some_and(|alias| live.is_stale(alias)));
     let mut failures = Failures::default();
@@ -111,7 +112,7 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     failures.into_result()
 }
 
-/// Checks the pair of a previous result, of which `mine` is the container's end and `shared` a link that belongs to
+/// Checks the pair of a previous result, which must be of `kind`, and of which `mine` is the container's end and `shared` a link that belongs to
 /// nobody: the bridge, of which the end in the host must be a port, if there is one. The answer is the end in the host,
 /// or none when no interface of the result is one.
 ///
@@ -119,6 +120,7 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
 ///
 /// What does not hold.
 pub fn check(
+    kind: Pair,
     previous: &AddResult,
     mine: &Interface,
     shared: Option<&str>,
@@ -130,14 +132,16 @@ pub fn check(
     for interface in previous.interfaces.iter().filter(in_host) {
         let link = lookup(machine, Side::Host, &interface.name)?;
         let link = link.ok_or_else(|| Error::internal(format!("Interface name {} not found", interface.name)))?;
-        if !link.is("veth") || (far.is("veth") && link.peer != Some(far.index)) {
+        let is_end = |link: &Link| link.is(kind.as_str());
+        if !is_end(&link) || (is_end(&far) && link.peer != Some(far.index)) {
             continue;
         }
         let end = |interface: &Interface| -> Result<NewEnd, Error> {
             let mac = interface.mac.parse().map_err(|error| attempt("prevResult", error))?;
             Ok(NewEnd { name: interface.name.clone(), mac, mtu: None })
         };
-        let step = CreateVeth {
+        let step = CreatePair {
+            kind,
             near: end(interface)?,
             far: end(mine)?,
             master: shared.map(str::to_owned),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnetwork::IpNetwork;
 
-use super::veth::on_host;
+use super::pair::on_host;
 use super::{Deviation, Failure, Machine, Side, Step};
 use crate::address::{self, Address};
 use crate::link;

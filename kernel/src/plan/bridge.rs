@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::veth::on_host;
+use super::pair::on_host;
 use super::{Deviation, Failure, Machine, Running, Side, Step};
 use crate::link::{self, Link, NewBridge, NewEnd};
 use crate::mac::Mac;

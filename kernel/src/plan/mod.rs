@@ -18,11 +18,11 @@ mod child;
 mod device;
 mod machine;
 mod nftables;
+mod pair;
 mod settle;
 mod shaping;
 mod sysctls;
 mod tap;
-mod veth;
 mod vrf;
 
 use std::fmt;
@@ -38,11 +38,11 @@ pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use child::CreateChild;
 pub use device::{Home, MoveDevice};
 pub use machine::{Machine, Side};
+pub use pair::CreatePair;
 pub use settle::{Reachable, Running, Settle};
 pub use shaping::{EnsureIfb, Ingress, Limit, Redirect, SetAlias, Unlimited};
 pub use sysctls::{Setting, Sysctls};
 pub use tap::CreateTap;
-pub use veth::CreateVeth;
 pub use vrf::{CreateVrf, Enslave};
 
 /// One change to the machine. Its `Display` is the line that a person would type.

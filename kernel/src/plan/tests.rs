@@ -1,7 +1,7 @@
 //! Plans against the real kernel, in namespaces of their own.
 
 use super::*;
-use crate::link::{NewBridge, NewEnd, Port};
+use crate::link::{NewBridge, NewEnd, Pair, Port};
 use crate::sandbox::{alone, container};
 use crate::vlan::Vlan;
 
@@ -18,8 +18,9 @@ fn end(name: &str, mac: Mac) -> NewEnd {
     NewEnd { name: name.into(), mac, mtu: Some(1400) }
 }
 
-fn veth() -> CreateVeth {
-    CreateVeth {
+fn veth() -> CreatePair {
+    CreatePair {
+        kind: Pair::Veth,
         near: end("vethx", NEAR_MAC),
         far: end("eth0", FAR_MAC),
         master: Some("br0".into()),
@@ -136,7 +137,7 @@ fn a_taken_name_is_refused_and_its_owner_unharmed() {
         let mut done = Applied::default();
         attachment().apply(&mut machine, &mut done).unwrap();
         let mut again = Plan::new();
-        again.push(CreateVeth { near: end("vethy", NEAR_MAC), ..veth() });
+        again.push(CreatePair { near: end("vethy", NEAR_MAC), ..veth() });
         let mut nothing = Applied::default();
         let failure = again.apply(&mut machine, &mut nothing).unwrap_err();
         assert_eq!(failure.text, "container veth name (\"eth0\") peer provided (\"vethy\") already exists");

@@ -23,7 +23,7 @@ pub(super) fn check(
     let bridge = bridge.ok_or_else(|| Error::internal(format!("Interface {} not found", config.bridge)))?;
     check_bridge(config, bridge, machine)?;
     let mine = container::recorded(previous, request.attachment)?;
-    let host = veth::check(previous, mine, Some(&config.bridge), machine)?
+    let host = veth::check(config.link_type, previous, mine, Some(&config.bridge), machine)?
         .ok_or_else(|| Error::internal(format!("CNI veth created for bridge {} was not found", config.bridge)))?;
     container::check(machine, &mine.name, previous)?;
     let up = SetUp { side: Side::Container, link: mine.name.clone() };

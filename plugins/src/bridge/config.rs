@@ -6,6 +6,7 @@ use cni::Error;
 use cni::plugin::{Attachment, Call};
 use cni::result::Dns;
 use kernel::Mac;
+use kernel::link::Pair;
 use kernel::vlan::Vlan;
 use serde::Deserialize;
 
@@ -36,6 +37,7 @@ struct Written {
     enabledad: bool,
     disable_container_interface: bool,
     port_isolation: bool,
+    link_type: String,
     ipam: WrittenIpam,
     dns: WrittenDns,
     runtime_config: WithMac,
@@ -99,6 +101,8 @@ pub(super) struct Config {
     pub(super) disable_container_interface: bool,
     /// The port talks to non-isolated ports only.
     pub(super) port_isolation: bool,
+    /// What the pair of links is made of.
+    pub(super) link_type: Pair,
     /// The IPAM plugin's name; empty on a network without addresses.
     pub(super) ipam: String,
     /// Replaces what IPAM says, when any of its keys is written.
@@ -155,6 +159,7 @@ impl Config {
             enable_dad: written.enabledad,
             disable_container_interface: written.disable_container_interface,
             port_isolation: written.port_isolation,
+            link_type: netconf::link_type(&written.link_type)?,
             ipam: written.ipam.r#type,
             dns: written.dns.any(),
             mac: macs.into_iter().find(|mac| !mac.is_empty()).unwrap_or_default(),

@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use kernel::Mac;
 use kernel::link::{NewBridge, NewEnd, Port};
 use kernel::plan::{
-    CreateVeth, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetUp, Side, VlanGateway,
+    CreatePair, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetUp, Side, VlanGateway,
 };
 
 use super::config::Config;
@@ -35,7 +35,8 @@ pub(super) struct Links {
 pub(super) fn links(config: &Config, owner: &Owner, links: &Links) -> Plan {
     let mut plan = Plan::new();
     plan.push(bridge(config, links.bridge_mac, links.ends.host.mtu, None));
-    plan.push(CreateVeth {
+    plan.push(CreatePair {
+        kind: config.link_type,
         near: links.ends.host.clone(),
         far: links.ends.container.clone(),
         master: Some(config.bridge.clone()),

@@ -3,6 +3,7 @@
 use cni::Error;
 use cni::plugin::Call;
 use cni::result::Dns;
+use kernel::link::Pair;
 use serde::Deserialize;
 
 use crate::masquerade::Backend;
@@ -15,6 +16,7 @@ struct Written {
     ip_masq: bool,
     ip_masq_backend: Option<String>,
     mtu: i64,
+    link_type: String,
     ipam: WrittenIpam,
     dns: WrittenDns,
     /// Read where it is needed; here only so that one which is no object is refused at once.
@@ -30,6 +32,8 @@ pub(super) struct Config {
     ip_masq_backend: Option<String>,
     /// Bytes as written; looked at by ADD only.
     mtu: i64,
+    /// What the pair of links is made of.
+    pub(super) link_type: Pair,
     /// The IPAM plugin's name.
     pub(super) ipam: String,
     /// Replaces what IPAM says, when any of its keys is written.
@@ -48,6 +52,7 @@ impl Config {
             ip_masq: written.ip_masq,
             ip_masq_backend: written.ip_masq_backend,
             mtu: written.mtu,
+            link_type: netconf::link_type(&written.link_type)?,
             ipam: written.ipam.r#type,
             dns: written.dns.any(),
         })

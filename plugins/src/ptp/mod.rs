@@ -78,7 +78,8 @@ impl Network for Config {
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
         let mine = container::recorded(previous, request.attachment)?;
-        let host = veth::check(previous, mine, None, machine).map_err(|error| missing(error, &mine.name))?;
+        let host =
+            veth::check(self.link_type, previous, mine, None, machine).map_err(|error| missing(error, &mine.name))?;
         container::check(machine, &mine.name, previous)?;
         let host =
             host.ok_or_else(|| Error::internal(format!("ptp: the end in the host of {} was not found", mine.name)))?;
@@ -145,7 +146,7 @@ struct Pair<'a> {
 
 impl Wiring for Pair<'_> {
     fn links(&self) -> Plan {
-        plan::links(&self.owner, &self.ends)
+        plan::links(self.config.link_type, &self.owner, &self.ends)
     }
 
     fn interfaces(&self) -> Vec<Interface> {

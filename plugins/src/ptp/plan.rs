@@ -3,8 +3,8 @@
 use cni::result::{AddResult, IpConfig};
 use cni::{Error, Owner};
 use ipnetwork::IpNetwork;
-use kernel::link::Port;
-use kernel::plan::{AddAddress, AddRoute, CreateVeth, Plan, Reachable, Running, SetUp, Setting, Side, Sysctls};
+use kernel::link::{Pair, Port};
+use kernel::plan::{AddAddress, AddRoute, CreatePair, Plan, Reachable, Running, SetUp, Setting, Side, Sysctls};
 use kernel::route::Route;
 
 use super::config::Config;
@@ -20,12 +20,12 @@ const SCOPE_HOST: u8 = 254;
 ///
 /// That end's link-local address is what the kernel asks for neighbours with, and it does not while the address is tried
 /// for duplicates; so detection is off before the link goes up.
-pub(super) fn links(owner: &Owner, ends: &Ends) -> Plan {
+pub(super) fn links(kind: Pair, owner: &Owner, ends: &Ends) -> Plan {
     let mut plan = Plan::new();
     let (near, far) = (ends.host.clone(), ends.container.clone());
     let (side, link) = (Side::Host, near.name.clone());
     let no_dad = Setting::wish(format!("net/ipv6/conf/{link}/accept_dad"), "0");
-    plan.push(CreateVeth { near, far, master: None, port: Port::default(), alias: owner.tag() });
+    plan.push(CreatePair { kind, near, far, master: None, port: Port::default(), alias: owner.tag() });
     plan.push(Sysctls { side, settings: vec![no_dad] });
     plan.push(SetUp { side, link });
     plan

@@ -1,17 +1,21 @@
-//! A veth pair between the host and the container.
+//! A pair of links between the host and the container.
 
 use std::fmt;
 use std::os::fd::AsFd;
 
 use super::{Deviation, Failure, Machine, Side, Step};
-use crate::link::{self, NewEnd, Port};
+use nix::errno::Errno;
+
+use crate::link::{self, NewEnd, Pair, Port};
 use crate::netlink::{Error, Request};
 use crate::sysctl;
 
-/// Makes a veth pair: the near end in the host, on a bridge and up if there is one, else down; the far end in the container,
+/// Makes a pair of links: the near end in the host, on a bridge and up if there is one, else down; the far end in the container,
 /// down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateVeth {
+pub struct CreatePair {
+    /// What it is made of.
+    pub kind: Pair,
     /// The end in the host.
     pub near: NewEnd,
     /// The end in the container.
@@ -24,7 +28,7 @@ pub struct CreateVeth {
     pub alias: String,
 }
 
-impl CreateVeth {
+impl CreatePair {
     fn make(&self, machine: &mut Machine) -> Result<(), Error> {
         let master = match &self.master {
             Some(bridge) => Some(machine.index(Side::Host, bridge)?),
@@ -34,8 +38,10 @@ impl CreateVeth {
             return Err(std::io::Error::other("there is no container namespace").into());
         };
         let near = &self.near.name;
-        let mut requests =
-            vec![link::new_veth(&self.near, master, &self.far, netns.as_fd()), link::set_alias(near, &self.alias)];
+        let mut requests = vec![
+            link::new_pair(self.kind, &self.near, master, &self.far, netns.as_fd()),
+            link::set_alias(near, &self.alias),
+        ];
         if self.port != Port::default() {
             requests.push(link::set_port(near, self.port));
         }
@@ -56,13 +62,17 @@ impl CreateVeth {
                 "container veth name (\"{}\") peer provided (\"{}\") already exists",
                 self.far.name, self.near.name
             ),
-            _ => format!("failed to make veth pair: {error}"),
+            _ if error.errno() == Some(Errno::EOPNOTSUPP) => format!(
+                "failed to make {0} pair: {error}: this kernel has no {0} (netkit needs Linux 6.7)",
+                self.kind.as_str()
+            ),
+            _ => format!("failed to make {} pair: {error}", self.kind.as_str()),
         };
         Failure { text, step: self.to_string(), errno: error.errno() }
     }
 }
 
-impl fmt::Display for CreateVeth {
+impl fmt::Display for CreatePair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mtu = |end: &NewEnd| end.mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
         let (near, far) = (&self.near, &self.far);
@@ -70,7 +80,7 @@ impl fmt::Display for CreateVeth {
         if let Some(master) = &self.master {
             write!(f, " master {master} up")?;
         }
-        write!(f, " type veth peer {} address {}{} netns [container]", far.name, far.mac, mtu(far))?;
+        write!(f, " type {} peer {} address {}{} netns [container]", self.kind, far.name, far.mac, mtu(far))?;
         write!(f, "\nip link set {} alias \"{}\"", near.name, self.alias)?;
         if self.port != Port::default() {
             let flag = |name, on| if on { name } else { "" };
@@ -82,7 +92,7 @@ impl fmt::Display for CreateVeth {
     }
 }
 
-impl Step for CreateVeth {
+impl Step for CreatePair {
     fn refused(&self, error: Error) -> Result<(), Failure> {
         Err(self.failure(&error))
     }
@@ -97,9 +107,10 @@ impl Step for CreateVeth {
     fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {
         let far = machine.side(Side::Container)?.link(&self.far.name)?;
         let far = far.ok_or_else(|| Deviation::LinkMissing(self.far.name.clone()))?;
-        let wrong_kind = |end: &NewEnd| Deviation::WrongKind { link: end.name.clone(), expected: "veth".into() };
+        let wrong_kind =
+            |end: &NewEnd| Deviation::WrongKind { link: end.name.clone(), expected: self.kind.as_str().into() };
         let wrong_mac = |end: &NewEnd, found| Deviation::WrongMac { link: end.name.clone(), expected: end.mac, found };
-        if !far.is("veth") {
+        if !far.is(self.kind.as_str()) {
             return Err(wrong_kind(&self.far));
         }
         if let Some(found) = far.mac.filter(|found| *found != self.far.mac) {
@@ -107,7 +118,7 @@ impl Step for CreateVeth {
         }
         let near = machine.host()?.link(&self.near.name)?;
         let near = near.ok_or_else(|| Deviation::LinkMissing(self.near.name.clone()))?;
-        if !near.is("veth") || near.peer != Some(far.index) {
+        if !near.is(self.kind.as_str()) || near.peer != Some(far.index) {
             return Err(wrong_kind(&self.near));
         }
         if let Some(found) = near.mac.filter(|found| *found != self.near.mac) {

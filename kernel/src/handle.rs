@@ -6,7 +6,6 @@ mod vrf;
 use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_route::link::InfoKind;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
@@ -146,9 +145,9 @@ impl Handle {
     ///
     /// The kernel's refusal.
     pub fn pairs(&mut self) -> Result<Vec<Link>, Error> {
-        let mut found = Link::from_frames(&self.socket.dump(&link::list(InfoKind::Veth))?)?;
+        let mut found = Link::from_frames(&self.socket.dump(&link::list("veth"))?)?;
         // A kernel that does not know the kind filters nothing.
-        let netkits = Link::from_frames(&self.socket.dump(&link::list(InfoKind::Netkit))?)?;
+        let netkits = Link::from_frames(&self.socket.dump(&link::list("netkit"))?)?;
         found.extend(netkits.into_iter().filter(|link| link.is(link::Pair::Netkit.as_str())));
         Ok(found)
     }

@@ -1,7 +1,5 @@
 //! VRFs through a [`Handle`], and what a link loses when it joins or leaves one.
 
-use netlink_packet_route::link::InfoKind;
-
 use super::Handle;
 use crate::address;
 use crate::link::{self, Link};
@@ -18,7 +16,7 @@ impl Handle {
     ///
     /// The kernel's refusal.
     pub fn vrfs(&mut self) -> Result<Vec<Link>, Error> {
-        let frames = self.socket.dump(&link::list(InfoKind::Vrf))?;
+        let frames = self.socket.dump(&link::list("vrf"))?;
         // A kernel that has none of a kind may not know the kind, and then lists everything.
         Ok(Link::from_frames(&frames)?.into_iter().filter(|link| link.is("vrf")).collect())
     }

@@ -46,5 +46,5 @@ impl NewIfb {
 /// `ip link show type ifb`; to be dumped.
 #[must_use]
 pub fn list_ifbs() -> Request {
-    super::list(InfoKind::Ifb)
+    super::list("ifb")
 }

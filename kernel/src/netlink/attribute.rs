@@ -24,6 +24,16 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// Appends an attribute to a message.
+pub(crate) fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    // Attributes are at most 65,535 bytes long, and ours are names, numbers and addresses.
+    let length = u16::try_from(HEADER + value.len()).unwrap_or(u16::MAX);
+    message.extend_from_slice(&length.to_ne_bytes());
+    message.extend_from_slice(&kind.to_ne_bytes());
+    message.extend_from_slice(value);
+    message.resize(align(message.len()), 0);
+}
+
 /// A value of four bytes in the machine's order; zero when it is shorter.
 pub(crate) fn number(value: &[u8]) -> u32 {
     value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
@@ -38,6 +48,16 @@ pub(crate) fn ip(value: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_put_is_found_again() {
+        let mut message = Vec::new();
+        put(&mut message, 3, b"eth0\0");
+        put(&mut message, 29, &8u32.to_ne_bytes());
+        assert_eq!(message.len(), 20);
+        let all: Vec<_> = Attributes(&message).collect();
+        assert_eq!(all, [(3, &b"eth0\0"[..]), (29, &8u32.to_ne_bytes())]);
+    }
 
     #[test]
     fn attributes_are_padded_and_may_be_cut() {

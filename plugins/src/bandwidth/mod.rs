@@ -67,10 +67,7 @@ impl Plugin for Bandwidth {
 
     fn del(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {
         let config = Config::load(call)?;
-        // The namespace helps to find the pair; nothing depends on it.
-        let netns = container::open_if_there(attachment).ok().flatten();
-        let inside = netns.and_then(|netns| Machine::with_container(netns).ok());
-        teardown::del(call, &config, attachment, &mut inside.unwrap_or_else(Machine::host_only))
+        teardown::del(call, &config, attachment)
     }
 
     fn check(&self, call: &Call, attachment: &Attachment) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use kernel::tc;
 use super::block::{self, Blocks};
 use super::config::Config;
 use super::place;
+use crate::container;
 use crate::error::attempt;
 use crate::failures::Failures;
 use crate::ownership::Live;
@@ -18,12 +19,16 @@ use crate::records::Records;
 
 /// Removes what the attachment owns: its block and, as long as the host's end of the pair is there, the limits on that.
 /// Nothing of it being there any more is success.
-pub(super) fn del(call: &Call, config: &Config, attachment: &Attachment, machine: &mut Machine) -> Result<(), Error> {
+pub(super) fn del(call: &Call, config: &Config, attachment: &Attachment) -> Result<(), Error> {
     let owner = attachment.owner(&call.name);
     let blocks = Blocks::of(&owner);
-    if config.is_empty() && blocks.to_remove(&block::look(&blocks, machine)?).is_empty() {
+    if config.is_empty() && blocks.to_remove(&block::look(&blocks, &mut Machine::host_only())?).is_empty() {
         return Ok(()); // nothing was limited
     }
+    // The namespace helps to find the pair; nothing depends on it.
+    let netns = container::open_if_there(attachment).ok().flatten();
+    let inside = netns.and_then(|netns| Machine::with_container(netns).ok());
+    let machine = &mut inside.unwrap_or_else(Machine::host_only);
     // A previous result of another version than it says is no reason to leave anything behind.
     let previous = call.prev_result().ok().flatten();
     let (veth, found) =

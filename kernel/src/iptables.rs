@@ -176,7 +176,7 @@ pub fn find(
 ///
 /// When the kernel or the program can't be asked.
 pub fn legacy(family: Family, table: &'static str) -> Result<Option<Saved>, Error> {
-    if legacy_table_in_use(family, table)? { save(family, table, Variant::Legacy).map(Some) } else { Ok(None) }
+    if is_legacy_in_use(family, table)? { save(family, table, Variant::Legacy).map(Some) } else { Ok(None) }
 }
 
 /// Lists `table` with its chains and rules.
@@ -228,7 +228,12 @@ fn has_chain(nft: &mut Nft, table: &TableName, wanted: Wanted<'_>) -> Result<boo
     }
 }
 
-fn legacy_table_in_use(family: Family, table: &str) -> Result<bool, Error> {
+/// Whether legacy iptables has made `table`. It is there from the first time that somebody looks at it.
+///
+/// # Errors
+///
+/// When the kernel can't be asked.
+pub fn is_legacy_in_use(family: Family, table: &str) -> Result<bool, Error> {
     match fs::read_to_string(family.legacy_tables()) {
         Ok(names) => Ok(names.lines().any(|name| name == table)),
         // The kernel has no legacy iptables, or has not loaded it.

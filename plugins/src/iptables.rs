@@ -147,7 +147,8 @@ fn add(feature: &dyn Feature, machine: &mut Machine) -> Result<(), Error> {
             }
             Ok(vec![change])
         };
-        settle(machine, place, &decide).map_err(Error::from).map_err(|error| feature.refuse(error))?;
+        let lock = if ruleset.is_exclusive() { Some(Lock::take().map_err(Trouble::from)?) } else { None };
+        settle(machine, place, lock, &decide).map_err(Error::from).map_err(|error| feature.refuse(error))?;
     }
     Ok(())
 }
@@ -205,9 +206,8 @@ enum Trouble {
 }
 
 /// Changes what `decide` finds necessary to be changed, and looks anew if the rules have changed in between.
-fn settle(machine: &mut Machine, place: Where<'_>, decide: Decide<'_>) -> Result<(), Trouble> {
+fn settle(machine: &mut Machine, place: Where<'_>, mut lock: Option<Lock>, decide: Decide<'_>) -> Result<(), Trouble> {
     let patience = Instant::now() + PATIENCE;
-    let mut lock = None;
     let mut refused: Vec<Vec<Change>> = Vec::new();
     loop {
         let found = find(machine, place)?;
@@ -241,7 +241,7 @@ pub(crate) fn clear(
     decide: &dyn Fn(&mut Machine, &Saved) -> Result<Change, Error>,
 ) -> Result<(), Error> {
     let each = |machine: &mut Machine, found: &[Saved]| found.iter().map(|saved| decide(machine, saved)).collect();
-    match settle(machine, place, &each) {
+    match settle(machine, place, None, &each) {
         Err(Trouble::Tables(iptables::Error::Missing(_))) => Ok(()),
         settled => Ok(settled?),
     }

@@ -22,10 +22,11 @@ const NFTA_VERDICT_CODE: u16 = 1;
 const NFTA_VERDICT_CHAIN: u16 = 2;
 const NFTA_MATCH_NAME: u16 = 1;
 const NFTA_MATCH_INFO: u16 = 3;
-/// `NF_ACCEPT`, also as a chain's policy.
+/// `NF_DROP` and `NF_ACCEPT`, also as a chain's policy.
+const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;
 /// `NFT_JUMP`.
-const NFT_JUMP: i32 = -3;
+const NFT_JUMP: u32 = (-3_i32).cast_unsigned();
 
 /// A chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct RuleOutline {
 pub enum Effect {
     /// Lets it pass.
     Accept,
+    /// Drops it.
+    Drop,
     /// Has another chain look at it.
     Jump(String),
     /// Anything else, or nothing.
@@ -90,6 +93,7 @@ impl Saved {
         }
         let effect = |target: Option<&str>| match target {
             Some("ACCEPT") => Effect::Accept,
+            Some("DROP") => Effect::Drop,
             Some(target) if self.has_chain(target) => Effect::Jump(target.to_owned()),
             _ => Effect::Other,
         };
@@ -119,9 +123,10 @@ fn rule(attributes: &[u8]) -> RuleOutline {
 fn verdict(immediate: &[u8]) -> Option<Effect> {
     let verdict = attribute(attribute(immediate, NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VERDICT)?;
     let code = big_endian(verdict, NFTA_VERDICT_CODE)?;
-    match code.cast_signed() {
+    match code {
+        NF_DROP => Some(Effect::Drop),
+        NF_ACCEPT => Some(Effect::Accept),
         NFT_JUMP => attribute(verdict, NFTA_VERDICT_CHAIN).and_then(text).map(|chain| Effect::Jump(chain.to_owned())),
-        _ if code == NF_ACCEPT => Some(Effect::Accept),
         _ => None,
     }
 }

@@ -44,7 +44,7 @@ fn nothing_is_found_where_nothing_is() {
         assert_eq!(found(Family::V4, Wanted::Chain("CNI-abc")), []);
         assert_eq!(found(Family::V6, Wanted::Prefix("CNI-")), []);
         // Looking must not create the legacy table.
-        assert!(!legacy_table_in_use(Family::V4, "nat").unwrap());
+        assert!(!is_legacy_in_use(Family::V4, "nat").unwrap());
     });
 }
 
@@ -135,7 +135,7 @@ fn outlines_say_what_rules_do() {
             let expected = [
                 (Effect::Accept, Some("mine")),
                 (Effect::Jump("OWN".to_owned()), Some("there")),
-                (Effect::Other, None),
+                (Effect::Drop, None),
                 (Effect::Other, None),
                 (Effect::Other, None),
                 (Effect::Other, None),

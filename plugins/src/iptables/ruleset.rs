@@ -83,6 +83,11 @@ impl Ruleset {
         self.is_exclusive = true;
     }
 
+    /// Whether it is.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+
     fn wish(&mut self, kind: Kind, place: Place, rule: Rule) {
         self.rules.push(Wish { kind, place, rule, conditions: Vec::new() });
     }
@@ -100,7 +105,7 @@ impl Ruleset {
     /// What is missing of it in what was found, or everything.
     pub(super) fn completion(&self, place: Where<'_>, found: Option<&Saved>) -> Change {
         let mut restore = Restore::new(place.family, place.table);
-        let mut is_shared = self.is_exclusive;
+        let mut is_shared = false;
         for (kind, name) in &self.chains {
             if !found.is_some_and(|found| found.has_chain(name)) {
                 is_shared |= *kind != Kind::Own;
@@ -119,16 +124,14 @@ impl Ruleset {
         Change { variant: found.map_or(Variant::Default, |found| found.variant), restore, is_shared }
     }
 
-    /// The first thing that is nowhere. What is the attachment's own is looked for first, notes are not.
+    /// The first thing that is nowhere: a chain of the attachment, or a rule. What was made by the Go suite has no notes,
+    /// so they are not looked for; nor are shared chains, since their rules are.
     pub(super) fn missing(&self, found: &[Saved]) -> Option<Missing<'_>> {
-        let of = |wanted: Kind| {
-            let chains = self.chains.iter().filter(move |(kind, _)| *kind == wanted);
-            let chain = chains.map(|(_, name)| name).find(|name| !found.iter().any(|saved| saved.has_chain(name)));
-            let mut rules = self.rules.iter().filter(move |wish| wish.kind == wanted);
-            let rule = rules.find(|wish| !found.iter().any(|saved| wish.is_in(saved)));
-            chain.map(|name| Missing::Chain(name)).or_else(|| rule.map(|wish| Missing::Rule(&wish.rule)))
-        };
-        of(Kind::Own).or_else(|| of(Kind::Shared))
+        let mut chains = self.chains.iter().filter(|(kind, _)| *kind == Kind::Own).map(|(_, name)| name);
+        let chain = chains.find(|name| !found.iter().any(|saved| saved.has_chain(name)));
+        let mut rules = self.rules.iter().filter(|wish| wish.kind != Kind::Note);
+        let rule = rules.find(|wish| !found.iter().any(|saved| wish.is_in(saved)));
+        chain.map(|name| Missing::Chain(name)).or_else(|| rule.map(|wish| Missing::Rule(&wish.rule)))
     }
 
     /// What a person would type.

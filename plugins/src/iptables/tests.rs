@@ -167,7 +167,7 @@ fn a_refusal_that_will_not_go_away_is_told_soon() {
             restore.delete(Rule::new("FORWARD", ["-j", "NOWHERE"]));
             Ok(vec![Change { variant: Variant::Default, restore, is_shared: false }])
         };
-        let error = Error::from(settle(&mut Machine::host_only(), place, &decide).unwrap_err()).to_string();
+        let error = Error::from(settle(&mut Machine::host_only(), place, None, &decide).unwrap_err()).to_string();
         assert!(error.contains("NOWHERE"), "{error}");
         assert_eq!(attempts.get(), SAME);
     });

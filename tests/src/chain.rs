@@ -89,6 +89,16 @@ impl Chain {
         }
     }
 
+    /// Calls GC without saying what is valid.
+    ///
+    /// # Panics
+    /// When a plugin fails.
+    pub fn gc_without_a_list(&self) {
+        for part in &self.parts {
+            self.nameless(&self.plugin(part, "")).gc().ok();
+        }
+    }
+
     /// What each plugin answers to STATUS, with its type.
     #[must_use]
     pub fn status(&self) -> Vec<(String, Answer)> {

@@ -44,6 +44,15 @@ pub fn chain(network: &str, backend: &str) -> Value {
     ]})
 }
 
+/// The list of [`chain`] with the plugins of these types only.
+#[must_use]
+pub fn short_chain(network: &str, backend: &str, types: &[&str]) -> Value {
+    let mut list = chain(network, backend);
+    let plugins = list["plugins"].as_array_mut().expect("a list has plugins");
+    plugins.retain(|plugin| types.iter().any(|name| plugin["type"] == *name));
+    list
+}
+
 /// What a runtime asks of a chain: a port of the host that leads to one of the container by all transports, and a rate.
 #[must_use]
 pub fn published(host: u16, container: u16) -> Value {

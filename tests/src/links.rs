@@ -14,6 +14,7 @@ pub(crate) struct Links {
     pub(crate) links: Value,
     routes: Value,
     rules: Value,
+    rules_6: Value,
 }
 
 /// Members of a link that count, drift with time, or hold an index or the MAC of a neighbour.
@@ -43,12 +44,10 @@ const CARRIER: [&str; 5] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "linkdown", "dea
 
 impl Links {
     pub(crate) fn read() -> Self {
-        let batch = b"address show\nroute show table all\nrule show\n";
-        let output = run(Command::new("ip").args(["-j", "-d", "-batch", "-"]), batch);
-        assert!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
-        let mut answers = Deserializer::from_slice(&output.stdout).into_iter::<Value>();
-        let mut next = || answers.next().expect("an answer for each question").expect("ip prints JSON");
-        Self { links: next(), routes: next(), rules: next() }
+        let [links, routes, rules] = ask(&["-batch", "-"], b"address show\nroute show table all\nrule show\n");
+        // A batch is of one family, and without any it is IPv4 for rules.
+        let [rules_6] = ask(&["-6", "rule", "show"], b"");
+        Self { links, routes, rules, rules_6 }
     }
 
     /// Whether the kernel still probes for duplicates of an address (other than link-local ones, which do not count), or
@@ -71,8 +70,18 @@ impl Links {
         }
         lines.extend(route_lines(&self.routes));
         lines.extend(array(&self.rules).map(|rule| format!("rule {}", compact(rule))));
+        lines.extend(array(&self.rules_6).map(|rule| format!("rule inet6 {}", compact(rule))));
         lines.iter().map(|line| names.text(line)).collect()
     }
+}
+
+/// The answers of `ip`, as many as there are questions.
+fn ask<const N: usize>(arguments: &[&str], batch: &[u8]) -> [Value; N] {
+    let output = run(Command::new("ip").args(["-j", "-d"]).args(arguments), batch);
+    assert!(output.status.success(), "ip: {}", String::from_utf8_lossy(&output.stderr));
+    let answers: Result<Vec<Value>, _> = Deserializer::from_slice(&output.stdout).into_iter().collect();
+    let answers = answers.expect("ip prints JSON");
+    answers.try_into().unwrap_or_else(|answers| panic!("an answer for each question: {answers:?}"))
 }
 
 fn link_lines(link: &Value, names: &Names) -> Vec<String> {

@@ -33,6 +33,12 @@ impl Netns {
         Self { name: name.to_owned(), path }
     }
 
+    /// The namespace of a process, which somebody else has made.
+    #[must_use]
+    pub fn of_process(pid: u32) -> Self {
+        Self { name: pid.to_string(), path: PathBuf::from(format!("/proc/{pid}/ns/net")) }
+    }
+
     /// Its name, unique on the node.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -18,6 +18,7 @@ pub struct Network {
     file: PathBuf,
     suite: Suite,
     capabilities: Value,
+    ifname: &'static str,
 }
 
 impl Network {
@@ -31,7 +32,7 @@ impl Network {
         fs::create_dir_all(dir).expect("create a directory for lists");
         let file = dir.join(format!("{}.conflist", list["name"].as_str().expect("a list has a name")));
         fs::write(&file, list.to_string()).expect("write a list");
-        Self { file, suite: Suite::Ours, capabilities: Value::Null }
+        Self { file, suite: Suite::Ours, capabilities: Value::Null, ifname: "eth0" }
     }
 
     /// The same with the plugins of a suite.
@@ -44,6 +45,12 @@ impl Network {
     #[must_use]
     pub fn asked(self, capabilities: Value) -> Self {
         Self { capabilities, ..self }
+    }
+
+    /// The same by an interface of another name.
+    #[must_use]
+    pub fn ifname(self, ifname: &'static str) -> Self {
+        Self { ifname, ..self }
     }
 
     /// Attaches a container.
@@ -84,6 +91,7 @@ impl Network {
     fn command(&self, verb: &str, netns: &str) -> Command {
         let mut command = Command::new(runtime());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("CNI_PATH", self.suite.dir());
+        command.env("CNI_IFNAME", self.ifname);
         if !self.capabilities.is_null() {
             command.env("CAP_ARGS", self.capabilities.to_string());
         }

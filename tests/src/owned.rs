@@ -30,7 +30,7 @@ fn is_link_of_attachment(rest: &str) -> bool {
 }
 
 /// Chains that are made with the first attachment of a node and stay.
-const SHARED_CHAINS: [&str; 9] = [
+const SHARED_CHAINS: [&str; 10] = [
     "CNI-ADMIN",
     "CNI-FORWARD",
     "CNI-HOSTPORT-DNAT",
@@ -40,6 +40,7 @@ const SHARED_CHAINS: [&str; 9] = [
     "CNI-ISOLATION-STAGE-1",
     "CNI-ISOLATION-STAGE-2",
     "XNET-FORWARD",
+    "XNET-HOSTPORT",
 ];
 
 /// `nat chain NAME`, or `nat #1 -A CHAIN ... -j TARGET`.
@@ -59,14 +60,16 @@ fn is_chain_of_attachment(chain: &str) -> bool {
     chain.len() == "CNI-".len() + 24 && !SHARED_CHAINS.contains(&chain)
 }
 
-/// Chains of the Go suite whose rules are each about one attachment.
+/// Tables of the Go suite, and their chains whose rules are each about one attachment.
+const GO_TABLES: [&str; 2] = ["cni_hostport", "cni_plugins_masquerade"];
 const GO_CHAINS: [&str; 4] = ["hostports", "hostip_hostports", "masquerading", "masq_checks"];
 
 /// Elements always; rules and chains when they name an owner, which the static ones do not.
 fn is_nft_of_attachment(rest: &str) -> bool {
+    let has = |key: &str, values: &[&str]| values.iter().any(|value| rest.contains(&format!(r#""{key}":"{value}""#)));
     rest.starts_with("element ")
         || [", net: ", "macspoofchk-", "cni-br-iface-"].iter().any(|mark| rest.contains(mark))
-        || (rest.starts_with("rule ") && GO_CHAINS.iter().any(|name| rest.contains(&format!(r#""chain":"{name}""#))))
+        || (rest.starts_with("rule ") && has("table", &GO_TABLES) && has("chain", &GO_CHAINS))
 }
 
 /// All but what a pool keeps for the next allocation; hidden files are caches.

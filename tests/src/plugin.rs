@@ -230,13 +230,16 @@ impl Answer {
         Failure { code, msg: text("msg"), details: text("details") }
     }
 
-    /// Asserts a failure with this code and text; a text that ends in `*` is the beginning of one.
+    /// Asserts a failure with this code and text; `*` in the text is any text.
     ///
     /// # Panics
     /// When it is another.
     pub fn assert_failed(&self, code: u64, msg: &str) {
         let failure = self.failure();
-        let same = msg.strip_suffix('*').map_or(failure.msg == msg, |start| failure.msg.starts_with(start));
+        let same = match msg.split_once('*') {
+            Some((start, end)) => failure.msg.starts_with(start) && failure.msg.ends_with(end),
+            None => failure.msg == msg,
+        };
         assert!(failure.code == code && same, "expected {code}: {msg}\n{self}");
     }
 

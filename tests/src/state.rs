@@ -71,7 +71,14 @@ impl State {
     #[must_use]
     pub fn left_since(&self, before: &Self) -> Vec<String> {
         let change = before.difference(self);
-        change.into_iter().filter(|line| line.strip_prefix("+ ").is_some_and(is_owned)).collect()
+        let is_left = |fact: &str| is_owned(fact) && !before.is_first_setting(fact);
+        change.into_iter().filter(|line| line.strip_prefix("+ ").is_some_and(is_left)).collect()
+    }
+
+    /// Whether it is a setting that had no value, since its namespace was not there.
+    fn is_first_setting(&self, fact: &str) -> bool {
+        let key = fact.split_inclusive('=').next().unwrap_or_default();
+        key.contains(": sysctl ") && !self.facts.iter().any(|fact| fact.starts_with(key))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The two suites of plugin binaries: ours, and Debian's build of the Go suite.
+//! The suites of plugin binaries: ours, and Debian's builds of the Go suite.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,8 @@ pub enum Suite {
     Ours,
     /// The Go suite, from Debian's `containernetworking-plugins`.
     Go,
+    /// A newer release of it, from where `make newer-go` has put it; not there on every machine.
+    Newer,
 }
 
 impl Suite {
@@ -18,9 +20,16 @@ impl Suite {
         let (dir, advice) = match self {
             Self::Ours => (ours(), "run make build first"),
             Self::Go => (PathBuf::from("/usr/lib/cni"), "install containernetworking-plugins"),
+            Self::Newer => (newer(), "run make newer-go"),
         };
         assert!(dir.join("bridge").is_file(), "no plugins in {}: {advice}", dir.display());
         dir
+    }
+
+    /// Whether the newer Go suite is on this machine.
+    #[must_use]
+    pub fn has_newer() -> bool {
+        newer().join("bridge").is_file()
     }
 
     /// Whether both suites are the same binaries, as when the tests themselves are tested.
@@ -28,6 +37,10 @@ impl Suite {
     pub fn are_same() -> bool {
         Self::Ours.dir() == Self::Go.dir()
     }
+}
+
+fn newer() -> PathBuf {
+    std::env::var_os("XNET_NEWER_GO_DIR").map(PathBuf::from).unwrap_or_default()
 }
 
 fn ours() -> PathBuf {

@@ -88,8 +88,17 @@ impl Tcpdump {
     /// Starts it and waits until it listens on `eth0`.
     #[must_use]
     pub fn start(netns: &Netns, filter: &str) -> Self {
+        Self::start_on("eth0", netns, filter)
+    }
+
+    /// The same on another interface.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_on(interface: &str, netns: &Netns, filter: &str) -> Self {
         let mut command = Command::new("tcpdump");
-        command.args(["-Z", "root", "-i", "eth0", "-l", "-n", "-t", "-c", "1", "--immediate-mode", filter]);
+        command.args(["-Z", "root", "-i", interface, "-l", "-n", "-t", "-c", "1", "--immediate-mode", filter]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = netns.enter(|| command.spawn()).expect("start tcpdump");
         let mut log = BufReader::new(process.stderr.take().expect("stderr is a pipe")).lines();

@@ -1,11 +1,12 @@
 //! The configurations that a user can copy, each of them used.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Node, Plugin, addresses, run};
-use serde_json::Value;
+use harness::{Echo, Network, Node, Transport, addresses, published, run, with};
+use serde_json::{Value, json};
 
 fn conf() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf")
@@ -24,38 +25,49 @@ fn conflists() -> Vec<(String, Value)> {
         .collect()
 }
 
-/// What a runtime gives to the plugin: its own part with the list's name and version.
-fn plugins(list: &Value) -> Vec<Value> {
-    let plugins = list["plugins"].as_array().expect("a list has plugins").clone();
-    plugins
-        .into_iter()
-        .map(|mut plugin| {
-            plugin["name"] = list["name"].clone();
-            plugin["cniVersion"] = list["cniVersion"].clone();
-            plugin
-        })
-        .collect()
-}
+const INSIDE: u16 = 7000;
+const OUTSIDE: u16 = 8080;
 
 #[test]
 fn every_conflist_goes_up_holds_and_goes_down() {
     let lists = conflists();
-    assert!(lists.len() >= 3, "{lists:?}");
+    assert!(lists.len() >= 4, "{lists:?}");
     for (file, list) in lists {
         Node::run(move |node| {
-            let netns = node.netns("c1");
-            for config in plugins(&list) {
-                let kind = config["type"].as_str().expect("a type").to_owned();
-                let plugin = |config: &Value| Plugin::new(&kind).config(config).netns(&netns).container("c1");
-                let result = plugin(&config).add().ok();
-                assert!(!addresses(&result).is_empty(), "{file}: {result}");
-                let mut attached = config.clone();
-                attached["prevResult"] = result;
-                plugin(&attached).check().ok();
-                plugin(&attached).del().ok();
-            }
+            let container = node.netns("c1");
+            let network = Network::new(&list).asked(published(OUTSIDE, INSIDE));
+            let result = network.add(&container).ok();
+            assert!(!addresses(&result).is_empty(), "{file}: {result}");
+            network.check(&container).ok();
+            network.del(&container).ok();
         });
     }
+}
+
+/// The runtime's wishes reach the plugins that can fulfil them.
+#[test]
+fn ports_are_published_and_rates_held_by_the_list_that_says_so() {
+    let (_, list) = conflists().into_iter().find(|(file, _)| file == "15-published.conflist").expect("the list");
+    Node::run(move |node| {
+        let (remote, container) = (node.remote(), node.netns("c1"));
+        let wishes = with(published(OUTSIDE, INSIDE), json!({"mac": "0a:58:0a:18:00:07", "ips": ["10.24.0.7"]}));
+        let network = Network::new(&list).asked(wishes);
+        let result = network.add(&container).ok();
+        assert_eq!(addresses(&result)[0].to_string(), "10.24.0.7");
+        let state = node.state_keeping("0a:58:0a:18:00:07");
+        for fact in ["c1: link eth0 address=0a:58:0a:18:00:07", r#""rate":10000000"#, "ip_unprivileged_port_start=0"] {
+            assert!(state.has(fact), "{fact}\n{state}");
+        }
+        let echo = Echo::start(&container, INSIDE);
+        for (transport, host) in
+            Transport::ALL.iter().flat_map(|one| ["192.0.2.1", "2001:db8::1"].map(|host| (one, host)))
+        {
+            let host = SocketAddr::new(host.parse().expect("an address"), OUTSIDE);
+            remote.enter(|| transport.ask(host)).unwrap_or_else(|error| panic!("{transport:?} to {host}: {error}"));
+        }
+        drop(echo);
+        network.del(&container).ok();
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! GC removes what belongs to this network and to no valid attachment, and nothing else.
 
-use harness::{Node, Plugin, dual_stack, with};
+use harness::{Chain, Netns, Node, Plugin, chain, dual_stack, published, with};
 use serde_json::{Value, json};
 
 /// A network that leaves traces everywhere: links, leases, masquerade and spoof checks.
@@ -112,5 +112,58 @@ fn of_leases_by_host_local_alone() {
         node.assert_nothing_left_since(&before);
         assert_eq!(before.left_since(&node.state()), [] as [&str; 0], "GC removed too much");
         plugin.container("live").del().ok();
+    });
+}
+
+/// A whole chain on one network, whose `number` is in its addresses and ports.
+fn whole_chain(name: &str, backend: &str, number: u16, port: u16) -> Chain {
+    let mut list = chain(name, backend);
+    let (four, six) = (format!("10.{number}.0.0/24"), format!("fd00:{number}::/64"));
+    list["plugins"][0]["ipam"]["ranges"] = json!([[{"subnet": four}], [{"subnet": six}]]);
+    Chain::new(&list, &published(port, 7000))
+}
+
+/// A container of the same id on another network is not stale, nor is another of the same network.
+fn chain_collected(backend: &str, lose: fn(&Netns)) {
+    Node::run(|node| {
+        let (live, stale, foreign) = (node.netns("live"), node.netns("stale"), node.netns("foreign"));
+        let of = |port: u16| whole_chain("net", backend, 1, port);
+        let other = whole_chain("other", backend, 2, 9000);
+        let foreign_has = other.add(&foreign, "stale");
+        let live_has = of(8080).add(&live, "live");
+        let before = node.state();
+        of(8081).add(&stale, "stale");
+        lose(&stale);
+        Chain::new(&chain("net", backend), &Value::Null).gc(&["live"]);
+        node.assert_nothing_left_since(&before);
+        assert_eq!(before.left_since(&node.state()), [] as [&str; 0], "GC removed too much");
+        of(8080).del(&live, "live", &live_has);
+        other.del(&foreign, "stale", &foreign_has);
+    });
+}
+
+#[test]
+fn of_a_whole_chain() {
+    chain_collected("nftables", |_| ());
+    chain_collected("iptables", |_| ());
+}
+
+#[test]
+fn of_a_whole_chain_that_has_lost_its_namespace() {
+    chain_collected("nftables", Netns::vanish);
+    chain_collected("iptables", Netns::vanish);
+}
+
+/// The list has no attachments at all, as that of a runtime that does not say which are valid.
+#[test]
+fn of_nothing_of_a_chain_when_no_list_is_given() {
+    Node::run(|node| {
+        let c1 = node.netns("c1");
+        let plugins = whole_chain("net", "nftables", 1, 8080).version("1.1.0");
+        let result = plugins.add(&c1, "c1");
+        let before = node.state();
+        plugins.gc_without_a_list();
+        assert_eq!(before.difference(&node.state()), [] as [&str; 0]);
+        plugins.del(&c1, "c1", &result);
     });
 }

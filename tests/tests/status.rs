@@ -1,9 +1,10 @@
 //! STATUS says whether ADD can be served, and asks the IPAM plugin too.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::thread;
 
-use harness::{Node, Plugin, dual_stack, with};
+use harness::{Chain, Node, Plugin, chain, dual_stack, run, sh, with};
 use nix::errno::Errno;
 use nix::libc;
 use seccompiler::{
@@ -106,5 +107,62 @@ fn without_nf_tables<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 fn in_layer_2_there_is_no_ipam_plugin_to_ask() {
     Node::run(|_| {
         bridge(json!({"ipam": {}})).status().ok();
+    });
+}
+
+/// The chain, and what comes after it in others, by the back ends of its parts.
+fn chained(backend: &str) -> Chain {
+    let mut list = with(chain("net", backend), json!({"cniVersion": "1.1.0"}));
+    let more = [json!({"type": "sbr"}), json!({"type": "vrf", "vrfname": "blue"})];
+    list["plugins"].as_array_mut().expect("plugins").extend(more);
+    Chain::new(&list, &Value::Null)
+}
+
+#[test]
+fn all_is_well_with_a_chain_and_nothing_is_touched() {
+    Node::run(|node| {
+        let before = node.state();
+        for backend in ["nftables", "iptables"] {
+            for (plugin, answer) in chained(backend).without(&["vrf"]).status() {
+                assert_eq!((answer.ok(), answer.stdout.as_str()), (Value::Null, ""), "{plugin}");
+            }
+        }
+        assert_eq!(before.difference(&node.state()), [] as [&str; 0]);
+    });
+}
+
+/// Whether the kernel has them is tried by making one.
+#[test]
+fn vrf_needs_a_kernel_that_knows_vrfs() {
+    Node::run_messy(|_| {
+        let (_, answer) = chained("nftables").status().pop().expect("vrf comes last");
+        let tried = run(Command::new("ip").args(["link", "add", "zork", "type", "vrf", "table", "7"]), b"");
+        if tried.status.success() {
+            answer.ok();
+        } else {
+            assert_eq!(answer.failure().code, 50, "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_chain_without_nf_tables() {
+    Node::run(|_| {
+        for (plugin, answer) in without_nf_tables(|| chained("nftables").without(&["vrf"]).status()) {
+            let expected = ["bridge", "portmap", "firewall"].contains(&plugin.as_str()).then_some(50);
+            assert_eq!((!answer.succeeded()).then(|| answer.failure().code), expected, "{plugin}: {answer}");
+        }
+    });
+}
+
+/// A node on which nobody has installed iptables. Programs are looked for where they are on any system.
+#[test]
+fn a_chain_without_iptables() {
+    Node::run_messy(|_| {
+        sh("mount -t tmpfs none /usr/local/sbin; mount -t tmpfs none /usr/sbin");
+        for (plugin, answer) in chained("iptables").without(&["vrf"]).status() {
+            let expected = ["bridge", "portmap", "firewall"].contains(&plugin.as_str()).then_some(50);
+            assert_eq!((!answer.succeeded()).then(|| answer.failure().code), expected, "{plugin}: {answer}");
+        }
     });
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use harness::{run, sh};
 use nix::sys::signal::{Signal, kill};
@@ -54,6 +55,32 @@ impl Containerd {
         told.into_owned()
     }
 
+    /// Starts a container in the background, which runs until a file `stop` appears in its root directory.
+    pub(crate) fn start_with_cni(&self, id: &str, rootfs: &str) -> Running {
+        let script = "until [ -e /stop ]; do busybox sleep 0.05; done";
+        let mut command = Command::new("ctr");
+        command.args(["--address", ADDRESS, "--namespace", &self.namespace]);
+        command.args(["run", "--rm", "--cni", "--rootfs", rootfs, id, "/bin/sh", "-ec", script]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = command.spawn().expect("start ctr");
+        Running { process, stop: format!("{rootfs}/stop"), pid: self.pid_of(id) }
+    }
+
+    /// The first process of a container, once it runs.
+    fn pid_of(&self, id: &str) -> u32 {
+        let list = format!("ctr --address {ADDRESS} --namespace {} task list", self.namespace);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let tasks = sh(&list);
+            let mut words = tasks.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+            if let Some(task) = words.find(|words| words[0] == id && words[2] == "RUNNING") {
+                return task[1].parse().expect("a pid");
+            }
+            assert!(Instant::now() < deadline, "{id} does not run:\n{tasks}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// No container, no shim, no mount and no cgroup of a container is left.
     pub(crate) fn assert_nothing_runs(&self) {
         let left = sh(&format!("ctr --address {ADDRESS} --namespace {} container list -q", self.namespace));
@@ -75,6 +102,25 @@ impl Containerd {
         let list = fs::read_dir("/sys/fs/cgroup").expect("list the cgroups").flatten();
         let paths = list.map(|entry| format!("{}/{}", entry.path().display(), self.namespace));
         paths.filter(|path| fs::exists(path).unwrap_or_default()).collect()
+    }
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    process: Child,
+    stop: String,
+    /// Its first process.
+    pub(crate) pid: u32,
+}
+
+impl Running {
+    /// Lets it end, and `ctr` with it, which calls DEL then.
+    pub(crate) fn end(self) {
+        fs::write(&self.stop, "").expect("ask it to stop");
+        let output = self.process.wait_with_output().expect("wait for ctr");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::remove_file(&self.stop).expect("take the request back");
     }
 }
 

@@ -5,12 +5,18 @@
 //! exit status, and the whole state after every step. Where ours differs on purpose, the row lists the lines of the
 //! difference and the reason, and fails when one of them does not come.
 
+mod bandwidth;
 mod bridge;
+mod chain;
 mod differences;
 mod errors;
+mod firewall;
 mod host_local;
 mod loopback;
+mod portmap;
 mod row;
+mod sbr;
+mod tuning;
 mod twins;
 
 use twins::assert_alike;
@@ -66,6 +72,96 @@ fn bad_calls() {
 }
 
 #[test]
+fn port_mappings() {
+    assert_alike(portmap::mappings());
+}
+
+#[test]
+fn port_mappings_with_options() {
+    assert_alike(portmap::options());
+}
+
+#[test]
+fn port_mappings_to_addresses() {
+    assert_alike(portmap::addresses());
+}
+
+#[test]
+fn lives_of_port_mappings() {
+    assert_alike(portmap::lives());
+}
+
+#[test]
+fn port_mappings_that_can_not_be() {
+    assert_alike(portmap::refused());
+}
+
+#[test]
+fn firewalls() {
+    assert_alike(firewall::rows());
+}
+
+#[test]
+fn ingress_policies() {
+    assert_alike(firewall::policies());
+}
+
+#[test]
+fn firewalls_that_can_not_be() {
+    assert_alike(firewall::refused());
+}
+
+#[test]
+fn shapers() {
+    assert_alike(bandwidth::shapes());
+}
+
+#[test]
+fn lives_of_shapers() {
+    assert_alike(bandwidth::lives());
+}
+
+#[test]
+fn shapers_that_can_not_be() {
+    assert_alike(bandwidth::refused());
+}
+
+#[test]
+fn tuned_sysctls() {
+    assert_alike(tuning::sysctls());
+}
+
+#[test]
+fn tuned_links() {
+    assert_alike(tuning::links());
+}
+
+#[test]
+fn lives_of_tuned_links() {
+    assert_alike(tuning::lives());
+}
+
+#[test]
+fn what_can_not_be_tuned() {
+    assert_alike(tuning::refused());
+}
+
+#[test]
+fn routes_by_source() {
+    assert_alike(sbr::rows());
+}
+
+#[test]
+fn routes_by_source_with_options() {
+    assert_alike(sbr::options());
+}
+
+#[test]
+fn routes_by_source_that_can_not_be() {
+    assert_alike(sbr::refused());
+}
+
+#[test]
 fn the_table_is_long_enough() {
     let groups = [
         bridge::layer_2(),
@@ -79,5 +175,26 @@ fn the_table_is_long_enough() {
         loopback::rows(),
         errors::rows(),
     ];
+    let chained = [
+        portmap::mappings(),
+        portmap::options(),
+        portmap::addresses(),
+        portmap::lives(),
+        portmap::refused(),
+        firewall::rows(),
+        firewall::policies(),
+        firewall::refused(),
+        bandwidth::shapes(),
+        bandwidth::lives(),
+        bandwidth::refused(),
+        tuning::sysctls(),
+        tuning::links(),
+        tuning::lives(),
+        tuning::refused(),
+        sbr::rows(),
+        sbr::options(),
+        sbr::refused(),
+    ];
     assert!(groups.iter().map(Vec::len).sum::<usize>() >= 60);
+    assert!(chained.iter().map(Vec::len).sum::<usize>() >= 80);
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::differences::{ATTACHMENT, BRIDGE};
+use crate::chain;
+use crate::differences::{ATTACHMENT, BRIDGE, RULES, SYSCTLS};
 
 /// One configuration and the life that it is put to.
 #[derive(Debug)]
@@ -14,6 +15,10 @@ pub(crate) struct Row {
     pub(crate) stdin: Option<&'static str>,
     pub(crate) env: Vec<(&'static str, &'static str)>,
     pub(crate) without: Vec<&'static str>,
+    /// What the plugins before this one in the chain have said about container `c1`.
+    pub(crate) previous: Option<Value>,
+    /// Whether it is about something that came after the Go suite's 1.1.1.
+    pub(crate) is_newer: bool,
     /// Shell commands on the node before anything else; `c1` and `c2` are the containers' namespaces.
     pub(crate) prepare: &'static str,
     pub(crate) steps: Vec<Step>,
@@ -31,6 +36,12 @@ pub(crate) enum Step {
     Lost(&'static str),
     /// A shell script on the node.
     Shell(&'static str),
+}
+
+impl Step {
+    fn is_about_c2(&self) -> bool {
+        matches!(self, Self::Call(_, "c2"))
+    }
 }
 
 pub(crate) const ADD: Step = Step::Call("ADD", "c1");
@@ -55,7 +66,7 @@ pub(crate) enum Extent {
 }
 
 impl Row {
-    fn new(plugin: &'static str, name: &str, mut config: Value) -> Self {
+    pub(crate) fn new(plugin: &'static str, name: &str, mut config: Value) -> Self {
         let members = config.as_object_mut().expect("a configuration is an object");
         for (key, value) in [("cniVersion", "1.0.0"), ("name", "net"), ("type", plugin)] {
             members.entry(key).or_insert_with(|| json!(value));
@@ -67,6 +78,8 @@ impl Row {
             stdin: None,
             env: Vec::new(),
             without: Vec::new(),
+            previous: None,
+            is_newer: false,
             prepare: "",
             steps: vec![ADD, CHECK, DEL, DEL],
             differences: Vec::new(),
@@ -89,9 +102,37 @@ impl Row {
         Self::new("loopback", name, config)
     }
 
+    /// A row about a plugin that comes after bridge; see [`chain`].
+    pub(crate) fn chained(plugin: &'static str, name: &str, config: Value) -> Self {
+        Self { previous: Some(chain::previous()), steps: vec![ADD, CHECK, DEL], ..Self::new(plugin, name, config) }
+    }
+
+    /// Whether the second container has a part in it. A chained plugin is not asked who else is there.
+    pub(crate) fn needs_c2(&self) -> bool {
+        self.previous.is_none() || self.prepare.contains("c2") || self.steps.iter().any(Step::is_about_c2)
+    }
+
+    /// Something else said before.
+    pub(crate) fn previous(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(self.previous.as_mut().expect("a row about a chained plugin"));
+        self
+    }
+
+    /// Nothing said before.
+    pub(crate) fn unchained(mut self) -> Self {
+        self.previous = Some(Value::Null);
+        self
+    }
+
+    /// Only with a newer Go suite than that of Debian's stable release.
+    pub(crate) fn newer(self) -> Self {
+        Self { is_newer: true, ..self }
+    }
+
     /// Another `cniVersion`. CHECK is left out where the version does not have it.
     pub(crate) fn version(mut self, version: &'static str) -> Self {
         self.config["cniVersion"] = json!(version);
+        self.previous = self.previous.map(|previous| chain::of_version(previous, version));
         self.name = format!("{} in {version}", self.name);
         if version < "0.4.0" {
             self.steps.retain(|step| !matches!(step, Step::Call("CHECK", _)));
@@ -159,6 +200,16 @@ impl Row {
     /// Something that ours refuses before it makes the bridge.
     pub(crate) fn refused_first(self) -> Self {
         self.leaks("what can be refused is refused before anything is touched", BRIDGE)
+    }
+
+    /// Sysctls as they were, after DEL.
+    pub(crate) fn restores_sysctls(self) -> Self {
+        self.leaks("sysctls are restored like the rest", SYSCTLS)
+    }
+
+    /// Something that the Go suite finds out when it is half-way: the rules that it has made by then.
+    pub(crate) fn rules_come_first(self) -> Self {
+        self.leaks("what can be refused is refused before anything is touched", RULES)
     }
 
     /// A JSON value of a wrong type, about which each suite has words of its own; ours begin with the path.

@@ -1,10 +1,12 @@
 //! Kernel parameters below `/proc/sys`, seen from the calling thread's network namespace.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/proc/sys";
+/// Bytes; nearly every value is shorter.
+const FIRST_READ: usize = 256;
 
 /// The name of a parameter as a path below `/proc/sys`.
 ///
@@ -24,11 +26,25 @@ pub fn path(name: &str) -> PathBuf {
 
 /// Reads a parameter, without the newline behind it.
 ///
+/// Many parameters give a value to the first read of an open file and nothing to the next (`proc_dointvec`,
+/// `proc_do_large_bitmap` in `kernel/sysctl.c`), so that one which does not fit is cut. So whatever fills the buffer is
+/// read again, from the start, into a larger one.
+///
 /// # Errors
 ///
 /// When there is no such parameter or it is not readable.
 pub fn read(name: &str) -> io::Result<String> {
-    let mut value = fs::read_to_string(path(name))?;
+    let path = path(name);
+    let mut buffer = vec![0; FIRST_READ];
+    loop {
+        let length = fs::File::open(&path)?.read(&mut buffer)?;
+        if length < buffer.len() {
+            buffer.truncate(length);
+            break;
+        }
+        buffer.resize(length * 16, 0);
+    }
+    let mut value = String::from_utf8(buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     value.truncate(value.trim_end_matches('\n').len());
     Ok(value)
 }
@@ -72,6 +88,19 @@ mod tests {
         for (name, expected) in table {
             assert_eq!(path(name), Path::new(expected));
         }
+    }
+
+    #[test]
+    fn a_long_value_is_read_whole() {
+        crate::sandbox::alone(|| {
+            const NAME: &str = "net/ipv4/ip_local_reserved_ports";
+            for count in [1, 10, 50, 1000, 10_000] {
+                let ports: Vec<String> = (0..count).map(|n| (20_000 + 2 * n).to_string()).collect();
+                let value = ports.join(",");
+                write(NAME, &value).unwrap();
+                assert_eq!(read(NAME).unwrap(), value);
+            }
+        });
     }
 
     #[test]

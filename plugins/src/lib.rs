@@ -43,6 +43,7 @@ pub mod records;
 pub mod sbr;
 pub mod spoof_check;
 pub mod tap;
+pub mod tuning;
 pub mod veth;
 pub mod vlan;
 pub mod vrf;
@@ -51,7 +52,7 @@ use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
 pub const NAMES: &[&str] =
-    &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "tap", "vlan", "vrf"];
+    &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "tap", "tuning", "vlan", "vrf"];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -68,6 +69,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "ptp" => Some(cni::plugin::main(&ptp::Ptp)),
         "sbr" => Some(cni::plugin::main(&sbr::Sbr)),
         "tap" => Some(tap::main()),
+        "tuning" => Some(cni::plugin::main(&tuning::Tuning)),
         "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
         "vrf" => Some(cni::plugin::main(&vrf::Vrf)),
         _ => None,

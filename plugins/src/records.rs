@@ -132,6 +132,25 @@ impl Records {
         Ok(!self.others.iter().chain(&self.leased_elsewhere()?.records).any(is_its))
     }
 
+    /// Whether what speaks of one attachment, but not of its network, was left behind by one of this network. `is_it` says
+    /// which container and interface it may be; of some records the interface is not known.
+    ///
+    /// # Errors
+    ///
+    /// When the leases of other networks can't be listed.
+    pub fn is_stale_attachment(
+        &self,
+        is_it: impl Fn(&str, Option<&str>) -> bool,
+        valid: &ValidAttachments,
+    ) -> io::Result<bool> {
+        let has = |record: &Record| is_it(&record.id, record.ifname.as_deref());
+        let is_valid = !valid.is_specified() || valid.iter().any(|(id, ifname)| is_it(id, Some(ifname)));
+        if is_valid || !self.own.iter().any(has) {
+            return Ok(false);
+        }
+        Ok(!self.others.iter().chain(&self.leased_elsewhere()?.records).any(has))
+    }
+
     fn leased_elsewhere(&self) -> io::Result<&Leases> {
         if let Some(leases) = self.leased_elsewhere.get() {
             return Ok(leases);

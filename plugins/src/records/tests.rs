@@ -161,6 +161,27 @@ fn a_container_is_stale_only_if_no_network_has_it() {
     assert!(!root.is_stale_id("dead") && !root.is_stale_id("leased"), "other networks have it");
 }
 
+/// Things that are named by container and interface.
+#[test]
+fn an_attachment_is_stale_only_if_no_network_has_it() {
+    let root = Root::new();
+    let is_stale = |valid: &[(&str, &str)], name: &str| {
+        let is_it = |id: &str, ifname: Option<&str>| match ifname {
+            Some(ifname) => name == format!("{id}_{ifname}"),
+            None => name.starts_with(&format!("{id}_")),
+        };
+        let valid = ValidAttachments::new(valid.iter().copied());
+        root.records("n1").is_stale_attachment(is_it, &valid).unwrap()
+    };
+    root.cache("n1", "dead", MODERN).lease("n1", "10.0.0.9", "a\r\nb_c");
+    assert!(is_stale(&[], "dead_eth0") && is_stale(&[], "a_b_c"));
+    assert!(!is_stale(&[], "dead_eth1") && !is_stale(&[], "unknown_eth0"), "nobody knows them");
+    assert!(!is_stale(&[("dead", "eth0")], "dead_eth0"), "it is valid");
+    assert!(!is_stale(&[("a_b", "c")], "a_b_c"), "it may be the valid one");
+    root.cache("n2", "dead", "{}").lease("n3", "10.9.0.1", "a");
+    assert!(!is_stale(&[], "dead_eth0") && !is_stale(&[], "a_b_c"), "other networks have them");
+}
+
 #[test]
 fn without_a_list_nothing_is_stale() {
     let root = Root::new();

@@ -7,6 +7,7 @@ mod verbs;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cni::plugin::{Stderr, World};
@@ -87,9 +88,14 @@ impl Caller<'_> {
         Answer { ok, stdout: String::from_utf8(stdout).unwrap(), stderr }
     }
 
-    /// Calls the Go suite's plugin.
+    /// Calls the Go suite's plugin, Debian 12's.
     pub(crate) fn go(&self, name: &str, verb: &str, json: &str) -> Answer {
-        let mut child = Command::new(format!("/usr/lib/cni/{name}"))
+        self.go_in("/usr/lib/cni", name, verb, json)
+    }
+
+    /// Calls the Go suite's plugin in a directory.
+    pub(crate) fn go_in(&self, folder: &str, name: &str, verb: &str, json: &str) -> Answer {
+        let mut child = Command::new(format!("{folder}/{name}"))
             .envs(self.env(verb))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -101,6 +107,15 @@ impl Caller<'_> {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Answer { ok: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
+}
+
+/// Where a newer Go suite is, if `make newer-go` has found one: it knows what Debian 12's does not.
+pub(crate) fn newer_go() -> Option<String> {
+    let folder = std::env::var("XNET_NEWER_GO_DIR").ok().filter(|folder| Path::new(folder).join("sbr").exists());
+    if folder.is_none() {
+        eprintln!("skipped: no newer Go suite to compare with (make newer-go)");
+    }
+    folder
 }
 
 /// A pod and two routers. `net1` and `net2` of the pod lead to `r1` and `r2`, which both know the way to far addresses:

@@ -128,3 +128,28 @@ fn answers_and_refusals_are_alike() {
         assert_eq!(NET1.ours(&Sbr, "ADD", &json).good().result(), theirs.result());
     });
 }
+
+/// A configured table, which Debian 12's suite does not know.
+#[test]
+fn both_suites_lead_to_a_table_alike() {
+    let Some(folder) = newer_go() else { return };
+    let json = conf(1, r#", "table": 70000"#);
+    let after = |calls: [(bool, &str); 2]| {
+        namespace(|| {
+            shell(TOPOLOGY);
+            attach(1);
+            calls.map(|(ours, verb)| {
+                let answer = match ours {
+                    true => NET1.ours(&Sbr, verb, &json),
+                    false => NET1.go_in(&folder, "sbr", verb, &json),
+                };
+                answer.good();
+                routing()
+            })
+        })
+    };
+    let theirs = after([(false, "ADD"), (false, "DEL")]);
+    for (adds, deletes) in [(true, true), (true, false), (false, true)] {
+        assert_eq!(after([(adds, "ADD"), (deletes, "DEL")]), theirs);
+    }
+}

@@ -1,0 +1,7 @@
+//! The `tuning` plugin; see [`plugins::tuning`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::plugin::main(&plugins::tuning::Tuning)
+}

@@ -41,7 +41,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(host: &Host<'_>, plugin: &str, verb: Verb, netns: &Netns, config: &Value) -> Self {
-        let dir = host.side.dir();
+        let dir = host.side.suite.dir();
         let env = [
             ("CNI_COMMAND", verb.name().to_owned()),
             ("CNI_CONTAINERID", netns.name().to_owned()),

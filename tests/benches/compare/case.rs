@@ -1,6 +1,6 @@
 //! A case: a chain of plugins, called in pairs.
 
-use harness::{Netns, Node};
+use harness::{Netns, Node, Suite};
 use serde_json::Value;
 
 use crate::call::Verb;
@@ -9,7 +9,7 @@ use crate::mappings;
 use crate::measurement::Measurement;
 use crate::row::{Goals, Row, Section};
 use crate::settle::settle;
-use crate::side::{Maker, Side};
+use crate::side::Side;
 
 /// Rounds in which memory is looked at, at most. It hardly varies.
 const MEMORY_ROUNDS: usize = 4;
@@ -42,7 +42,7 @@ impl Case {
     /// Ours against the Go suite.
     pub(crate) fn new(name: &'static str, chain: Vec<Member>) -> Self {
         let goals = Goals { add: None, del: None, memory: None };
-        let sides = [Side::ours("ours"), Side::of(Maker::Go, "go").second()];
+        let sides = [Side::ours("ours"), Side::of(Suite::Go, "go").second()];
         Self { name, chain, sides, goals, one_in: 1, has_neighbour: false, is_first_call: false, scene: |_| {} }
     }
 
@@ -130,7 +130,7 @@ impl Case {
     }
 
     fn is_of_one_suite(&self) -> bool {
-        self.sides.iter().all(|side| side.maker == Maker::Ours)
+        self.sides.iter().all(|side| side.suite == Suite::Ours)
     }
 }
 
@@ -139,8 +139,8 @@ impl Measurement for Case {
         self.name
     }
 
-    fn makers(&self) -> [Maker; 2] {
-        self.sides.each_ref().map(|side| side.maker)
+    fn suites(&self) -> [Suite; 2] {
+        self.sides.each_ref().map(|side| side.suite)
     }
 
     fn measure(&self, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! What is measured. A new plugin is a new line in [`all`] and a function that gives its configuration.
 
-use harness::Netns;
+use harness::{Netns, Suite};
 use serde_json::{Value, json};
 
 use crate::case::Case;
@@ -9,7 +9,7 @@ use crate::host::{Member, given, measured};
 use crate::measurement::Measurement;
 use crate::processes::Processes;
 use crate::row::Goals;
-use crate::side::{Maker, Side};
+use crate::side::Side;
 
 const AGAINST_GO: Goals = Goals { add: Some(0.35), del: Some(0.9), memory: Some(0.35) };
 
@@ -51,7 +51,7 @@ fn networks() -> Vec<Case> {
             .scene(detect_duplicates),
         Case::new("macvlan, host-local", vec![measured("macvlan", macvlan)]).goals(AGAINST_GO).scene(uplink),
         Case::new("tap, host-local, newer Go", vec![measured("tap", tap)])
-            .between([Side::ours("ours"), Side::of(Maker::NewerGo, "go")])
+            .between([Side::ours("ours"), Side::of(Suite::Newer, "go")])
             .goals(AGAINST_GO),
     ]
 }
@@ -71,18 +71,18 @@ fn pools() -> Vec<Case> {
 }
 
 fn pool(name: &'static str, leases: usize) -> Case {
-    let sides = [Side::ours("ours").leases(leases), Side::of(Maker::Go, "go").leases(leases)];
+    let sides = [Side::ours("ours").leases(leases), Side::of(Suite::Go, "go").leases(leases)];
     Case::new(name, vec![measured("host-local", host_local)]).between(sides).goals(AGAINST_GO)
 }
 
 /// Two ports, one of TCP and one of UDP, with others' mappings beside them.
 fn portmaps() -> Vec<Case> {
-    let against = |name, maker, mappings, goals| {
-        let sides = [Side::ours("ours").mappings(mappings), Side::of(maker, "go").mappings(mappings)];
+    let against = |name, suite, mappings, goals| {
+        let sides = [Side::ours("ours").mappings(mappings), Side::of(suite, "go").mappings(mappings)];
         Case::new(name, published()).between(sides).goals(goals)
     };
-    let iptables = |name, mappings| against(name, Maker::Go, mappings, AGAINST_IPTABLES);
-    let nftables = |name, mappings| against(name, Maker::NewerGo, mappings, AGAINST_NFTABLES);
+    let iptables = |name, mappings| against(name, Suite::Go, mappings, AGAINST_IPTABLES);
+    let nftables = |name, mappings| against(name, Suite::Newer, mappings, AGAINST_NFTABLES);
     vec![
         iptables("portmap, no mapping before, Go iptables", 0),
         iptables("portmap, 1,000 mappings, Go iptables", 1_000).one_in(2),
@@ -114,17 +114,17 @@ fn chained() -> Vec<Case> {
 }
 
 fn chains() -> Vec<Case> {
-    let against = |name, maker| {
-        let sides = [Side::ours("ours"), Side::of(maker, "go")];
+    let against = |name, suite| {
+        let sides = [Side::ours("ours"), Side::of(suite, "go")];
         Case::new(name, chain()).between(sides).goals(AGAINST_GO).neighbour()
     };
-    vec![against("chain of four, Go iptables", Maker::Go), against("chain of four, Go nftables", Maker::NewerGo)]
+    vec![against("chain of four, Go iptables", Suite::Go), against("chain of four, Go nftables", Suite::Newer)]
 }
 
 fn processes() -> Vec<Processes> {
     vec![
-        Processes { name: "processes of the chain, Go iptables", chain: chain(), other: Maker::Go },
-        Processes { name: "processes of the chain, Go nftables", chain: chain(), other: Maker::NewerGo },
+        Processes { name: "processes of the chain, Go iptables", chain: chain(), other: Suite::Go },
+        Processes { name: "processes of the chain, Go nftables", chain: chain(), other: Suite::Newer },
     ]
 }
 
@@ -139,16 +139,16 @@ fn chain() -> Vec<Member> {
 }
 
 fn connections() -> Vec<Connections> {
-    let against = |name, maker, mappings, goal| {
-        let sides = [Side::ours("ours").mappings(mappings), Side::of(maker, "go").mappings(mappings).second()];
+    let against = |name, suite, mappings, goal| {
+        let sides = [Side::ours("ours").mappings(mappings), Side::of(suite, "go").mappings(mappings).second()];
         Connections { name, chain: published(), sides, goal }
     };
     let growth = [Side::ours("many").mappings(10_000), Side::ours("none").second()];
     vec![
-        against("connection, 1 mapping, Go iptables", Maker::Go, 0, None),
-        against("connection, 10,000 mappings, Go iptables", Maker::Go, 10_000, Some(0.9)),
-        against("connection, 1 mapping, Go nftables", Maker::NewerGo, 0, None),
-        against("connection, 10,000 mappings, Go nftables", Maker::NewerGo, 10_000, Some(0.9)),
+        against("connection, 1 mapping, Go iptables", Suite::Go, 0, None),
+        against("connection, 10,000 mappings, Go iptables", Suite::Go, 10_000, Some(0.9)),
+        against("connection, 1 mapping, Go nftables", Suite::Newer, 0, None),
+        against("connection, 10,000 mappings, Go nftables", Suite::Newer, 10_000, Some(0.9)),
         Connections { name: "connection, 10,000 mappings", chain: published(), sides: growth, goal: Some(1.3) },
     ]
 }

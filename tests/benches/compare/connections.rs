@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use harness::{Netns, Node};
+use harness::{Netns, Node, Suite};
 
 use crate::case::pair;
 use crate::host::{Container, Host, Member, Quantity};
@@ -14,7 +14,7 @@ use crate::mappings;
 use crate::measurement::Measurement;
 use crate::row::{Row, Section};
 use crate::settle::settle;
-use crate::side::{Maker, Side};
+use crate::side::Side;
 
 /// Connections for each pair of calls that other cases make; one takes a tenth of a millisecond.
 const TIMES: usize = 10;
@@ -42,7 +42,7 @@ impl Connections {
         // The first ones resolve neighbours.
         connect(0)?;
         let times: Result<Vec<_>, _> = (0..pairs * TIMES).map(connect).collect();
-        let is_of_one_suite = self.makers() == [Maker::Ours; 2];
+        let is_of_one_suite = self.suites() == [Suite::Ours; 2];
         let section = if is_of_one_suite { Section::Growth } else { Section::Time };
         rows.push(Row { section, name: self.name.to_owned(), pairs: times?, goal: self.goal });
         Ok(())
@@ -54,8 +54,8 @@ impl Measurement for Connections {
         self.name
     }
 
-    fn makers(&self) -> [Maker; 2] {
-        self.sides.each_ref().map(|side| side.maker)
+    fn suites(&self) -> [Suite; 2] {
+        self.sides.each_ref().map(|side| side.suite)
     }
 
     fn measure(&self, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String> {

@@ -1,11 +1,11 @@
 //! The host of one side: a network namespace of its own, in which its plugins are called as a runtime calls a list.
 
-use harness::{Netns, Node};
+use harness::{Netns, Node, Suite};
 use serde_json::{Value, from_str, json};
 
 use crate::call::{Call, Verb};
 use crate::peak;
-use crate::side::{Maker, Side};
+use crate::side::Side;
 
 /// A plugin of a chain.
 pub(crate) struct Member {
@@ -103,7 +103,7 @@ impl<'a> Host<'a> {
     ) -> Result<f64, String> {
         let one = |member| {
             let call = self.call(member, Verb::Del, container, result);
-            measure(member, &if self.side.maker == Maker::NewerGo { call.forgiven() } else { call }, quantity)
+            measure(member, &if self.side.suite == Suite::Newer { call.forgiven() } else { call }, quantity)
         };
         let values: Vec<_> = chain.iter().rev().map(one).collect();
         values.into_iter().try_fold(0.0, |total, value| Ok(quantity.join(total, value?.1)))

@@ -1,11 +1,10 @@
 //! What the figures are of.
 
 use std::fs;
+use std::path::Path;
 use std::thread;
 
 use harness::Suite;
-
-use crate::side::Maker;
 
 /// The machine and the suites, in two lines.
 pub(crate) fn describe() -> String {
@@ -21,10 +20,13 @@ pub(crate) fn describe() -> String {
     ) + &newer_go()
 }
 
-/// The newer Go suite, if there is one.
+/// The newer Go suite, if there is one, with its version from a file beside the binaries.
 fn newer_go() -> String {
-    let suite = Maker::NewerGo.dir().zip(Maker::NewerGo.version());
-    suite.map(|(dir, version)| format!(", newer Go suite: {}, {version}", dir.display())).unwrap_or_default()
+    if !Suite::has_newer() {
+        return String::new();
+    }
+    let dir = Suite::Newer.dir();
+    format!(", newer Go suite: {} ({})", dir.display(), read(dir.join("VERSION")).trim_end())
 }
 
 fn processor() -> String {
@@ -33,6 +35,6 @@ fn processor() -> String {
     model.map_or("unknown processor", |(_, model)| model).to_owned()
 }
 
-fn read(path: &str) -> String {
+fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

@@ -7,12 +7,11 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use harness::{Netns, run};
+use harness::{Netns, Suite, run};
 use serde_json::{Value, json};
 
 use crate::call::{Call, Verb};
 use crate::host::Host;
-use crate::side::Maker;
 
 /// The host port of the first container.
 const FIRST_PORT: usize = 10_000;
@@ -30,10 +29,10 @@ pub(crate) fn populate(host: &Host<'_>, netns: &Netns) -> Result<(), String> {
     if published.is_empty() {
         return Ok(());
     }
-    match host.side.maker {
-        Maker::Ours => published.iter().try_for_each(|one| one.add(host, netns)),
-        Maker::Go => feed(host, &["iptables-restore", "--noflush"], &of_iptables(host, &published)),
-        Maker::NewerGo => feed(host, &["nft", "-f", "-"], &of_nftables(&published)),
+    match host.side.suite {
+        Suite::Ours => published.iter().try_for_each(|one| one.add(host, netns)),
+        Suite::Go => feed(host, &["iptables-restore", "--noflush"], &of_iptables(host, &published)),
+        Suite::Newer => feed(host, &["nft", "-f", "-"], &of_nftables(&published)),
     }
 }
 

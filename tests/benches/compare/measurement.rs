@@ -2,14 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use harness::Suite;
+
 use crate::row::Row;
-use crate::side::Maker;
 
 pub(crate) trait Measurement {
     fn name(&self) -> &'static str;
 
     /// Whose binaries it needs.
-    fn makers(&self) -> [Maker; 2];
+    fn suites(&self) -> [Suite; 2];
 
     /// Plays it and adds its rows.
     fn measure(&self, pairs: usize, rows: &mut Vec<Row>) -> Result<(), String>;
@@ -25,7 +26,7 @@ pub(crate) enum Outcome {
 
 /// Plays a measurement; a panic of it is a failure like others.
 pub(crate) fn play(measurement: &dyn Measurement, pairs: usize, rows: &mut Vec<Row>) -> Outcome {
-    if measurement.makers().iter().any(|maker| maker.dir().is_none()) {
+    if measurement.suites().contains(&Suite::Newer) && !Suite::has_newer() {
         return Outcome::Impossible;
     }
     let outcome = catch_unwind(AssertUnwindSafe(|| measurement.measure(pairs, rows)));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use harness::Node;
+use harness::{Node, Suite};
 
 use crate::call::{Call, Done, Verb};
 use crate::case::pair;
@@ -12,7 +12,7 @@ use crate::host::{Container, Host, Member, Quantity};
 use crate::measurement::Measurement;
 use crate::row::{Row, Section};
 use crate::settle::settle;
-use crate::side::{Maker, Side};
+use crate::side::Side;
 
 /// On the node's own file system.
 const TRACE: &str = "/run/trace";
@@ -43,7 +43,7 @@ fn program(line: &str) -> Option<&str> {
 pub(crate) struct Processes {
     pub(crate) name: &'static str,
     pub(crate) chain: Vec<Member>,
-    pub(crate) other: Maker,
+    pub(crate) other: Suite,
 }
 
 impl Processes {
@@ -73,8 +73,8 @@ impl Measurement for Processes {
         self.name
     }
 
-    fn makers(&self) -> [Maker; 2] {
-        [Maker::Ours, self.other]
+    fn suites(&self) -> [Suite; 2] {
+        [Suite::Ours, self.other]
     }
 
     fn measure(&self, _: usize, rows: &mut Vec<Row>) -> Result<(), String> {

@@ -1,7 +1,5 @@
 //! One side of a comparison: whose binaries, and the names of all that it has for itself.
 
-use std::env;
-use std::fs;
 use std::path::PathBuf;
 
 use harness::Suite;
@@ -9,39 +7,8 @@ use serde_json::{Value, json};
 
 use crate::leases;
 
-/// Where `make deps` has put a newer Go suite than that of Debian stable.
-const NEWER_GO: &str = "XNET_NEWER_GO_DIR";
-
-/// Whose binaries, with the back ends that they are measured with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Maker {
-    /// Ours, on nftables.
-    Ours,
-    /// The Go suite of Debian stable, which has iptables only.
-    Go,
-    /// A newer Go suite, on nftables wherever it can.
-    NewerGo,
-}
-
-impl Maker {
-    /// The directory of the binaries; nothing when they are not on this machine, which only the newer suite may be.
-    pub(crate) fn dir(self) -> Option<PathBuf> {
-        match self {
-            Self::Ours => Some(Suite::Ours.dir()),
-            Self::Go => Some(Suite::Go.dir()),
-            Self::NewerGo => env::var_os(NEWER_GO).map(PathBuf::from).filter(|dir| dir.join("portmap").is_file()),
-        }
-    }
-
-    /// The version of the newer suite, as a file beside the binaries says.
-    pub(crate) fn version(self) -> Option<String> {
-        let text = fs::read_to_string(self.dir()?.join("VERSION")).ok()?;
-        Some(text.trim_end().to_owned())
-    }
-}
-
 pub(crate) struct Side {
-    pub(crate) maker: Maker,
+    pub(crate) suite: Suite,
     /// Of its network, its bridge and its directory; unique among the two sides.
     pub(crate) name: &'static str,
     pub(crate) mappings: usize,
@@ -51,11 +18,11 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn ours(name: &'static str) -> Self {
-        Self::of(Maker::Ours, name)
+        Self::of(Suite::Ours, name)
     }
 
-    pub(crate) fn of(maker: Maker, name: &'static str) -> Self {
-        Self { maker, name, mappings: 0, leases: 0, number: 1 }
+    pub(crate) fn of(suite: Suite, name: &'static str) -> Self {
+        Self { suite, name, mappings: 0, leases: 0, number: 1 }
     }
 
     /// With leases of others in its pool.
@@ -74,10 +41,6 @@ impl Side {
     pub(crate) fn second(mut self) -> Self {
         self.number = 2;
         self
-    }
-
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.maker.dir().expect("a case is measured when the binaries of both sides are there")
     }
 
     pub(crate) fn bridge(&self) -> String {

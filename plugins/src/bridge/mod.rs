@@ -119,10 +119,8 @@ impl Network for Config {
     }
 
     fn status(&self) -> Result<(), Error> {
-        if self.masquerade()?.is_some_and(masquerade::Backend::is_nftables) || self.mac_spoof_check {
-            masquerade::status()?;
-        }
-        Ok(())
+        self.masquerade()?.map_or(Ok(()), masquerade::Backend::status)?;
+        if self.mac_spoof_check { masquerade::status() } else { Ok(()) }
     }
 }
 

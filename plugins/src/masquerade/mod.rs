@@ -56,10 +56,17 @@ impl Backend {
         }
     }
 
-    /// Whether it needs nf_tables.
-    #[must_use]
-    pub fn is_nftables(self) -> bool {
-        self == Self::Nftables
+    /// Whether it can work here.
+    ///
+    /// # Errors
+    ///
+    /// Code 50 when the kernel or a program lacks what it needs.
+    pub fn status(self) -> Result<(), Error> {
+        match self {
+            Self::Nftables => status(),
+            Self::Iptables => kernel::iptables::ready(kernel::iptables::Family::V4)
+                .map_err(|error| Error::new(Code::PLUGIN_NOT_AVAILABLE, error.to_string())),
+        }
     }
 }
 
@@ -108,7 +115,7 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     all(&format!("network {name}"), [own.map_err(text), foreign.map_err(text), rules.map_err(text)])
 }
 
-/// Whether the nftables back end can work on this kernel.
+/// Whether nf_tables, and so whatever is built on it, can work on this kernel.
 ///
 /// # Errors
 ///

@@ -124,7 +124,7 @@ impl Network for Config {
     }
 
     fn status(&self) -> Result<(), Error> {
-        if self.masquerade()?.is_some_and(masquerade::Backend::is_nftables) { masquerade::status() } else { Ok(()) }
+        self.masquerade()?.map_or(Ok(()), masquerade::Backend::status)
     }
 }
 

@@ -10,7 +10,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),target)
 OUT     := $(TARGET)/$(HOST)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 # Small release binaries; see docs/decisions/0003-release-link.md.
 LINK    := $(if $(filter release,$(PROFILE)),--config .cargo/release.toml)
-PLUGINS := bandwidth bridge loopback sbr tuning vrf host-local
+PLUGINS := $(sort $(basename $(notdir $(wildcard plugins/src/bin/*.rs ipam/src/bin/*.rs))))
 BINS    := xnet $(PLUGINS)
 
 # What the tests and benches compare with and look through. Debian's names.

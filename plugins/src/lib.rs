@@ -51,8 +51,21 @@ pub mod vrf;
 use std::process::ExitCode;
 
 /// The names of the plugins in this crate.
-pub const NAMES: &[&str] =
-    &["bandwidth", "bridge", "dummy", "ipvlan", "loopback", "macvlan", "ptp", "sbr", "tap", "tuning", "vlan", "vrf"];
+pub const NAMES: &[&str] = &[
+    "bandwidth",
+    "bridge",
+    "dummy",
+    "firewall",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "ptp",
+    "sbr",
+    "tap",
+    "tuning",
+    "vlan",
+    "vrf",
+];
 
 /// Runs the plugin called `name` as a process: environment and standard input in, answer and exit status out. `None`
 /// when there is no such plugin here.
@@ -62,6 +75,7 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "bandwidth" => Some(cni::plugin::main(&bandwidth::Bandwidth)),
         "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
         "dummy" => Some(cni::plugin::main(&dummy::Dummy)),
+        "firewall" => Some(cni::plugin::main(&firewall::Firewall)),
         "host-device" => Some(cni::plugin::main(&host_device::HostDevice)),
         "ipvlan" => Some(cni::plugin::main(&ipvlan::Ipvlan)),
         "loopback" => Some(cni::plugin::main(&loopback::Loopback)),

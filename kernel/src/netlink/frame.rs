@@ -44,7 +44,7 @@ pub struct Frame {
 }
 
 /// What a message is about.
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Data,
     Acknowledged,
     Refused(Refusal),
@@ -81,7 +81,7 @@ impl Frame {
         u16_at(&self.bytes, 6)
     }
 
-    pub(super) fn sequence(&self) -> u32 {
+    pub(crate) fn sequence(&self) -> u32 {
         u32_at(&self.bytes, 8)
     }
 
@@ -89,7 +89,7 @@ impl Frame {
         self.flags() & NLM_F_DUMP_INTR != 0
     }
 
-    pub(super) fn kind(&self) -> Result<Kind, Error> {
+    pub(crate) fn kind(&self) -> Result<Kind, Error> {
         match self.message_type() {
             NLMSG_NOOP => Ok(Kind::Noop),
             NLMSG_ERROR => self.verdict(Kind::Acknowledged),
@@ -131,13 +131,13 @@ impl Frame {
 }
 
 /// The messages of one datagram.
-pub(super) struct Frames {
+pub(crate) struct Frames {
     datagram: Vec<u8>,
     at: usize,
 }
 
 impl Frames {
-    pub(super) fn new(datagram: Vec<u8>) -> Self {
+    pub(crate) fn new(datagram: Vec<u8>) -> Self {
         Self { datagram, at: 0 }
     }
 }
@@ -162,7 +162,7 @@ impl Iterator for Frames {
 }
 
 /// Appends `request` with a header to `message`.
-pub(super) fn push(message: &mut Vec<u8>, request: &Request, flags: u16, sequence: u32) {
+pub(crate) fn push(message: &mut Vec<u8>, request: &Request, flags: u16, sequence: u32) {
     let length = HEADER + request.payload.len();
     message.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     message.extend(request.kind.to_ne_bytes());

@@ -10,7 +10,7 @@
 //! kernel does not know is an error instead of a silent dump of everything.
 
 pub(crate) mod attribute;
-mod frame;
+pub(crate) mod frame;
 mod monitor;
 pub(crate) mod rtnl;
 

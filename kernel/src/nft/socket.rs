@@ -10,16 +10,15 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlaBuffer, NlasIterator,
-};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkSerializable};
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 
-use crate::netlink::{self, Refusal};
+use crate::netlink::frame::{self, Frames, Kind};
+use crate::netlink::{self, Refusal, Request};
 
 /// `NFNL_SUBSYS_NFTABLES`, which the begin and end messages carry as their resource.
 const NFTABLES: u16 = 10;
@@ -33,10 +32,6 @@ const FIRST_SEQUENCE: u32 = 1 << 31;
 const DEFAULT_SEND_BUFFER: usize = 64 * 1024;
 /// An answer to a transaction is a header, an error number, the header of the request and a sentence.
 const ANSWER: usize = 16 * 1024;
-/// `NLMSGERR_ATTR_MSG`.
-const SENTENCE: u16 = 1;
-/// Size of the request's header in a capped answer.
-const HEADER: usize = 16;
 
 /// The answer to a transaction that was not made.
 pub(super) enum Failure {
@@ -86,14 +81,14 @@ fn datagram(changes: Vec<(u16, NetfilterMessage)>, ending: Ending) -> Vec<u8> {
     let last = changes.len();
     let mut bytes = Vec::new();
     let mut sequence = FIRST_SEQUENCE;
-    push(&mut bytes, control(begin), 0, sequence);
+    push(&mut bytes, &control(begin), 0, sequence);
     for (at, (flags, message)) in changes.into_iter().enumerate() {
         sequence += 1;
         let acknowledge = if at + 1 == last { NLM_F_ACK } else { 0 };
-        push(&mut bytes, message, flags | acknowledge, sequence);
+        push(&mut bytes, &message, flags | acknowledge, sequence);
     }
     if ending != Ending::Abort {
-        push(&mut bytes, control(ControlMessage::BatchEnd), 0, sequence + 1);
+        push(&mut bytes, &control(ControlMessage::BatchEnd), 0, sequence + 1);
     }
     bytes
 }
@@ -102,14 +97,11 @@ fn control(message: ControlMessage) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NFTABLES), message)
 }
 
-fn push(bytes: &mut Vec<u8>, message: NetfilterMessage, flags: u16, sequence: u32) {
-    let mut message = NetlinkMessage::from(message);
-    message.header.flags = NLM_F_REQUEST | flags;
-    message.header.sequence_number = sequence;
-    message.finalize();
-    let start = bytes.len();
-    bytes.resize(start + message.buffer_len(), 0);
-    message.serialize(&mut bytes[start..]);
+fn push(bytes: &mut Vec<u8>, message: &NetfilterMessage, flags: u16, sequence: u32) {
+    let mut payload = vec![0; Emitable::buffer_len(message)];
+    message.emit(&mut payload);
+    let request = Request { kind: message.message_type(), flags, payload };
+    frame::push(bytes, &request, NLM_F_REQUEST, sequence);
 }
 
 /// A transaction has to fit the send buffer. Whoever may change rules may usually also exceed `net.core.wmem_max`; if
@@ -145,29 +137,15 @@ fn answers(socket: &netlink::Socket) -> Result<Vec<Answer>, io::Error> {
 
 fn parse(datagram: &[u8]) -> Result<Vec<Answer>, io::Error> {
     let mut found = Vec::new();
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let message = NetlinkMessage::<NetfilterMessage>::deserialize(rest).map_err(io::Error::other)?;
-        let length = message.header.length as usize;
-        if let NetlinkPayload::Error(error) = message.payload {
-            let refusal = error.code.map(|code| Refusal {
-                errno: Errno::from_raw(code.get().wrapping_neg()),
-                message: sentence(&error.header),
-            });
-            found.push((message.header.sequence_number, refusal));
+    for frame in Frames::new(datagram.to_vec()) {
+        let frame = frame.map_err(io::Error::other)?;
+        match frame.kind().map_err(io::Error::other)? {
+            Kind::Acknowledged => found.push((frame.sequence(), None)),
+            Kind::Refused(refusal) => found.push((frame.sequence(), Some(refusal))),
+            Kind::Data | Kind::Done | Kind::Noop => {}
         }
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     Ok(found)
-}
-
-/// The kernel's sentence, behind the header of the request.
-fn sentence(answer: &[u8]) -> Option<String> {
-    let attributes = answer.get(HEADER..)?;
-    let text =
-        NlasIterator::new(attributes).filter_map(Result::ok).find(|nla: &NlaBuffer<&[u8]>| nla.kind() == SENTENCE)?;
-    let text = text.value();
-    Some(String::from_utf8_lossy(text.strip_suffix(&[0]).unwrap_or(text)).into_owned())
 }
 
 /// The first refused change decides. Later ones may only be refused because of it.

@@ -201,6 +201,24 @@ fn half_of_it_is_not_left() {
     });
 }
 
+/// Without the programs there is no way to add a rule, and nobody who could have.
+#[test]
+fn a_node_without_iptables_says_what_to_do() {
+    namespace(|| {
+        let hide = || {
+            let hidden = ["/usr/sbin", "/usr/local/sbin"];
+            hidden.map(|folder| mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap());
+        };
+        shell("iptables -N SHARED");
+        hide();
+        let failure = Attached(Simple(1)).apply(&mut Machine::host_only()).unwrap_err();
+        let advice = "is not installed: install the package iptables, or use the nftables back end";
+        assert!(failure.text.ends_with(advice), "{failure}");
+        assert!(Attached(Simple(1)).check(&mut Machine::host_only()).unwrap_err().to_string().ends_with(advice));
+        Simple(1).remove(&mut Machine::host_only()).unwrap();
+    });
+}
+
 /// Addresses without the lengths of their prefixes.
 pub(crate) fn hosts(ips: &[&str]) -> Vec<IpAddr> {
     ips.iter().map(|ip| ip.split('/').next().unwrap().parse().unwrap()).collect()

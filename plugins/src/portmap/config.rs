@@ -103,7 +103,8 @@ pub struct Config {
     pub masq_all: bool,
     /// How iptables tells them.
     pub mark: Mark,
-    /// What else must hold for IPv4 packets, in the language of the back end: one word or several an entry.
+    /// What else must hold for IPv4 packets, in the language of the back end, which reads it: one word or several an
+    /// entry.
     pub conditions_v4: Vec<String>,
     /// The same for IPv6.
     pub conditions_v6: Vec<String>,
@@ -148,14 +149,16 @@ impl Config {
             (Some(bit), None) => Mark::Bit(mark_bit(bit)?),
             (None, None) => Mark::Bit(DEFAULT_MARK_BIT),
         };
+        let backend = backend(&written)?;
+        let mappings = mappings(&written.runtime_config.port_mappings, impossible)?;
         Ok(Self {
-            backend: backend(&written)?,
+            backend,
             snat: written.snat.unwrap_or(true),
             masq_all: written.masq_all,
             mark,
             conditions_v4: written.conditions_v4,
             conditions_v6: written.conditions_v6,
-            mappings: mappings(&written.runtime_config.port_mappings, impossible)?,
+            mappings,
         })
     }
 }
@@ -285,10 +288,18 @@ impl Mapping {
 }
 
 impl Protocol {
+    const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
     /// Reads `protocol`, in any letter case.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The protocol with this number in IP packets, if it is one of those.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.number() == number)
     }
 
     /// Its number in IP packets.

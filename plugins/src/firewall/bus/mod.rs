@@ -83,6 +83,9 @@ impl Bus {
                 Err(error) => refusals.push(format!("{address}: {}", kernel::sentence(error))),
             }
         }
+        if refusals.is_empty() {
+            refusals.push("its address is not that of a unix socket".to_owned());
+        }
         Err(Error::Absent(refusals.join(", ")))
     }
 

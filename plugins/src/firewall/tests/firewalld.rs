@@ -41,7 +41,7 @@ fn with_firewalld(work: impl FnOnce(&str, Process) + Send) {
         let patience = Instant::now() + Duration::from_secs(60);
         while !is_there(&address) {
             assert!(Instant::now() < patience, "firewalld does not come up");
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20)); // our client waits for answers, not for news
         }
         work(&address, firewalld);
     });

@@ -245,3 +245,21 @@ fn overrides_come_first() {
         shell("nft flush chain inet xnet_firewall admin");
     });
 }
+
+/// With the chain's policy set to drop, containers may ask and be answered, and nobody else is forwarded.
+#[test]
+fn a_closed_node_is_open_to_its_containers() {
+    under("open", |_| {
+        shell("nft chain inet xnet_firewall forward '{ policy drop; }'");
+        for (from, to) in [(A, REMOTE), (A, C), (C, A), (A, B)] {
+            assert_eq!(both(talks, from, to), YES, "{from:?} to {to:?}");
+        }
+        for family in [0, 1] {
+            let (stranger, neighbour, receiver) = (socket(REMOTE[family]), socket(C[family]), socket(A[family]));
+            stranger.send_to(b"question", receiver.local_addr().unwrap()).unwrap();
+            neighbour.send_to(b"marker", receiver.local_addr().unwrap()).unwrap();
+            assert_eq!(receive(&receiver).0, "marker");
+        }
+        shell("nft chain inet xnet_firewall forward '{ policy accept; }'");
+    });
+}

@@ -205,12 +205,10 @@ fn half_of_it_is_not_left() {
 #[test]
 fn a_node_without_iptables_says_what_to_do() {
     namespace(|| {
-        let hide = || {
-            let hidden = ["/usr/sbin", "/usr/local/sbin"];
-            hidden.map(|folder| mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap());
-        };
         shell("iptables -N SHARED");
-        hide();
+        for folder in ["/usr/sbin", "/usr/local/sbin"] {
+            mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        }
         let failure = Attached(Simple(1)).apply(&mut Machine::host_only()).unwrap_err();
         let advice = "is not installed: install the package iptables, or use the nftables back end";
         assert!(failure.text.ends_with(advice), "{failure}");

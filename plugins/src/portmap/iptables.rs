@@ -42,6 +42,7 @@ use super::config::{Config, Mapping, Mark, Protocol};
 use super::target::Target;
 use crate::iptables::{Attached, Feature, Missing, Place, Ruleset};
 
+pub(super) use claim::make_way;
 pub(super) use removal::{gc, remove};
 
 const NAT: &str = "nat";

@@ -9,8 +9,8 @@
 //! ([`localnet`]). UDP has flows that began before a port changed hands; the kernel is made to forget those ([`flows`]).
 //!
 //! ADD is two steps, of which the second is one transaction, and leaves nothing behind when it fails. A port that another
-//! container has is refused, unless that container is gone. Without ports there is nothing to do: not even a socket is
-//! opened.
+//! container has is refused, unless that container is gone; rules of iptables for it count, too, for they look at the same
+//! packets. Without ports there is nothing to do: not even a socket is opened.
 //!
 //! DEL and GC look for what either back end, or the Go suite ([`foreign`]), may have left, whatever the configuration says
 //! by then. All that carries its owner is found by that; the Go suite's nftables rules name a container and no network, so
@@ -69,7 +69,11 @@ impl Plugin for Portmap {
             return Ok(previous);
         }
         let plan = plan(&config, &target).map_err(refused)?;
-        forward(call, plan, &Redirect::all(&target, &config), &mut Machine::host_only())?;
+        let mut machine = Machine::host_only();
+        if config.backend == Backend::Nftables {
+            iptables::make_way(&mut machine, &target, &config)?;
+        }
+        forward(call, plan, &Redirect::all(&target, &config), &mut machine)?;
         Ok(previous)
     }
 

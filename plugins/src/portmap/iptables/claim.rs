@@ -9,12 +9,47 @@ use std::net::{IpAddr, SocketAddr};
 
 use cni::{Error, NetName, Owner};
 use ipnetwork::IpNetwork;
-use kernel::iptables::{Family, Restore, Rule, Saved};
+use kernel::iptables::{self, Family, Restore, Rule, Saved, Wanted};
+use kernel::plan::Machine;
 use kernel::{Handle, netlink};
 
-use super::{CHAIN, DNAT, HostPorts, Mapping, entry, removal};
+use super::{CHAIN, Config, DNAT, HostPorts, Mapping, NAT, Target, entry, removal};
 use crate::error::attempt;
+use crate::iptables::{Change, FAMILIES, Where, clear};
+use crate::masquerade::nf_tables;
 use crate::records::Records;
+
+/// Does the same before ports are mapped by other means. Rules of iptables look at the same packets, and whichever were
+/// there first win.
+///
+/// # Errors
+///
+/// When a port is another container's, or the kernel or a program can't be asked.
+pub(crate) fn make_way(machine: &mut Machine, target: &Target, config: &Config) -> Result<(), Error> {
+    let ports = HostPorts { target: target.clone(), config: config.clone() };
+    FAMILIES.into_iter().try_for_each(|family| {
+        if target.ip(family == Family::V6).is_none() || !is_anything_mapped(machine, family)? {
+            return Ok(());
+        }
+        let place = Where { family, table: NAT, wanted: Wanted::Chain(DNAT) };
+        clear(machine, place, &|_, found| {
+            let mut changes = Restore::new(family, NAT);
+            ports.claim(found, &mut changes)?;
+            Ok(Change::to(found, changes))
+        })
+    })
+}
+
+/// Whether there are mappings in iptables. So a node that once had some, and has the chains still, is not listed.
+fn is_anything_mapped(machine: &mut Machine, family: Family) -> Result<bool, Error> {
+    let failed = |error: iptables::Error| attempt("look for port mappings in iptables", error);
+    if iptables::is_legacy_in_use(family, NAT).map_err(failed)? {
+        return Ok(true);
+    }
+    let Some(nft) = nf_tables(machine).map_err(|error| failed(error.into()))? else { return Ok(false) };
+    let jumps = iptables::outline(nft, family, NAT, DNAT).map_err(failed)?;
+    Ok(jumps.is_some_and(|jumps| !jumps.rules.is_empty()))
+}
 
 impl HostPorts {
     /// Refuses mappings of ports that another container has; removes what is left of containers that are gone.

@@ -149,3 +149,29 @@ fn a_port_of_a_container_of_the_go_suite_that_is_gone_can_be_had() {
         assert!(!left.iter().any(|rule| rule.contains("10.77.0.2")), "{left:?}");
     });
 }
+
+/// Before ports are mapped by nftables, what iptables does with the same packets must be out of the way.
+#[test]
+fn mappings_by_other_means_do_not_meet_ours() {
+    let try_make_way = |owner: &Owner, config: &Config, ips: &[&str]| {
+        let target = step(owner, config, ips).0.target;
+        make_way(&mut Machine::host_only(), &target, config).map_err(|error| error.msg)
+    };
+    let (new, wanted) = (owner("n1", "new", "eth0"), config(&["8080:80/tcp"]));
+    namespace(|| {
+        try_make_way(&new, &wanted, &IPS).unwrap();
+        assert_eq!(shell("nft list ruleset"), "", "asking leaves a trace");
+    });
+    both(|| {
+        node();
+        go_well("portmap", "ADD", "old", &IPS, &document(&wanted));
+        let before = everything();
+        let refused = try_make_way(&new, &wanted, &["10.77.0.3/24"]).unwrap_err();
+        assert!(refused.starts_with("host port 8080/tcp is taken by container old in network n1"), "{refused}");
+        try_make_way(&new, &config(&["8081:80/tcp"]), &["10.77.0.3/24"]).unwrap();
+        assert_eq!(everything(), before);
+        try_make_way(&new, &wanted, &IPS).unwrap();
+        let left = everything().concat();
+        assert!(!left.iter().any(|rule| rule.contains("CNI-DN-")), "the address is ours now: {left:?}");
+    });
+}

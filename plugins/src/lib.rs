@@ -56,6 +56,7 @@ pub const NAMES: &[&str] = &[
     "bridge",
     "dummy",
     "firewall",
+    "host-device",
     "ipvlan",
     "loopback",
     "macvlan",
@@ -89,5 +90,20 @@ pub fn run(name: &str) -> Option<ExitCode> {
         "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
         "vrf" => Some(cni::plugin::main(&vrf::Vrf)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that is missing here would be missing in `xnet` and in what it installs.
+    #[test]
+    fn every_binary_is_a_name() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin")).unwrap();
+        let mut binaries: Vec<String> =
+            folder.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        binaries.sort();
+        assert_eq!(binaries, NAMES);
     }
 }

@@ -90,6 +90,8 @@ fn portmaps() -> Vec<Case> {
         nftables("portmap, no mapping before, Go nftables", 0),
         nftables("portmap, 1,000 mappings, Go nftables", 1_000).one_in(2),
         nftables("portmap, 10,000 mappings, Go nftables", 10_000).one_in(4),
+        iptables("portmap, host with connections, Go iptables", 0).goals(AGAINST_GO).scene(connected),
+        nftables("portmap, host with connections, Go nftables", 0).goals(AGAINST_NFTABLES).scene(connected),
         Case::new("portmap, 10,000 mappings", published())
             .between([Side::ours("many").mappings(10_000), Side::ours("none")])
             .goals(MAPPING_GROWTH),
@@ -197,6 +199,13 @@ fn tap(side: &Side) -> Value {
 /// The kernel's default, which the harness switches off.
 fn detect_duplicates(netns: &Netns) {
     netns.sh("echo 1 >/proc/sys/net/ipv6/conf/default/dad_transmits");
+}
+
+/// Where connections are tracked, those of UDP have to be looked through, for which the kernel goes through all of its
+/// table.
+fn connected(netns: &Netns) {
+    netns.sh("conntrack -I -p udp -t 600 -s 192.0.2.9 -d 192.0.2.1 --sport 40000 --dport 53 \
+        --reply-src 192.0.2.1 --reply-dst 192.0.2.9 --reply-port-src 53 --reply-port-dst 40000");
 }
 
 /// A link to the outside, with a carrier.

@@ -94,7 +94,7 @@ fn records_are_read_as_they_were_written() {
     let home = Home { name: "up0".into(), up: true, addresses: vec!["10.3.0.1/24".parse().unwrap()] };
     let record = Record::sample(&directory.path().join("new"), home, Some(kernel::Mac::new([2, 0, 0, 0, 0, 5])));
     record.write().unwrap();
-    assert_eq!(Record::all(&directory.path().join("new")).unwrap(), [record.clone()]);
+    assert_eq!(Record::all(&directory.path().join("new")).unwrap(), std::slice::from_ref(&record));
     record.remove().unwrap();
     record.remove().unwrap();
     assert_eq!(Record::all(&directory.path().join("new")).unwrap(), []);

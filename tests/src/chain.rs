@@ -12,19 +12,26 @@ use crate::suite::Suite;
 pub struct Chain {
     suite: Suite,
     parts: Vec<Value>,
+    ifname: &'static str,
 }
 
 impl Chain {
     /// The plugins of a list, which all hear the same wishes.
     #[must_use]
     pub fn new(list: &Value, wishes: &Value) -> Self {
-        Self { suite: Suite::Ours, parts: parts(list, wishes) }
+        Self { suite: Suite::Ours, parts: parts(list, wishes), ifname: "eth0" }
     }
 
     /// The same plugins of another suite.
     #[must_use]
     pub fn of(self, suite: Suite) -> Self {
         Self { suite, ..self }
+    }
+
+    /// The same by an interface of another name.
+    #[must_use]
+    pub fn ifname(self, ifname: &'static str) -> Self {
+        Self { ifname, ..self }
     }
 
     /// The same list in another version.
@@ -117,7 +124,7 @@ impl Chain {
     }
 
     fn plugin(&self, part: &Value, container: &str) -> Plugin {
-        Plugin::of(self.suite, kind(part)).config(part).container(container)
+        Plugin::of(self.suite, kind(part)).config(part).container(container).ifname(self.ifname)
     }
 }
 

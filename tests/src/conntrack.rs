@@ -32,8 +32,12 @@ fn without_chosen_port(word: &str) -> String {
     }
 }
 
-/// Whether a line is of a connection to another address than the client believes, which only a port mapping makes.
+/// Whether a line is of datagrams that go to another address than the client believes, which only a port mapping makes.
+/// Connections and associations end, and are remembered for a while after; datagrams would go to the old address for ever.
 pub(crate) fn is_mapped(line: &str) -> bool {
+    if line.split(' ').nth(2) != Some("udp") {
+        return false;
+    }
     let values = |key: &str| line.split(' ').filter_map(|word| word.strip_prefix(key)).collect::<Vec<_>>();
     let (sources, destinations) = (values("src="), values("dst="));
     sources.get(1).is_some_and(|server| destinations.first() != Some(server))

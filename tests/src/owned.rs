@@ -108,9 +108,11 @@ mod tests {
 
     #[test]
     fn rules_of_nftables() {
-        let rule =
-            |chain: &str| format!(r#"node: nft rule #1 {{"family":"ip","table":"t","chain":"{chain}","expr":[]}}"#);
-        assert!(is_owned(&rule("hostports")));
-        assert!(!is_owned(&rule("hostports_all")));
+        let rule = |table: &str, chain: &str| {
+            format!(r#"node: nft rule #1 {{"family":"ip","table":"{table}","chain":"{chain}","expr":[]}}"#)
+        };
+        assert!(is_owned(&rule("cni_hostport", "hostports")));
+        assert!(!is_owned(&rule("cni_hostport", "hostports_all")));
+        assert!(!is_owned(&rule("xnet_portmap", "hostports")));
     }
 }

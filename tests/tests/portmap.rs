@@ -165,7 +165,8 @@ fn a_port_is_of_one_container_at_a_time() {
             let before = node.state();
             let refusal = network.add(&second);
             assert!(!refusal.succeeded(), "{backend}: {refusal}");
-            for word in ["8080", "net"] {
+            // The runtime names containers after their namespaces: this is c1's.
+            for word in ["8080", "cnitool-20b4ff582526573bbe7d"] {
                 assert!(refusal.stderr.contains(word), "{backend}: no {word} in\n{refusal}");
             }
             network.del(&second).ok();

@@ -45,6 +45,13 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
+const BRIDGED: &str = "neighbours are isolated also where the kernel does not send bridged packets through iptables";
+const BRIDGED_LINES: &[&str] = &[
+    r#"+ *: state node: nft table {"family":"bridge",*"#,
+    "+ *: state node: nft * xnet_firewall *",
+    r#"+ *: state node: nft *"table":"xnet_firewall"*"#,
+];
+
 pub(crate) fn policies() -> Vec<Row> {
     let policy = |name: &str, policy: &str| row(name, json!({"ingressPolicy": policy}));
     vec![
@@ -53,23 +60,37 @@ pub(crate) fn policies() -> Vec<Row> {
         policy("the same bridge", "same-bridge"),
         policy("the same bridge for two", "same-bridge").steps(&[ADD, ADD_2, DEL, DEL_2]),
         policy("the same bridge twice", "same-bridge").steps(&[ADD, ADD, DEL]),
-        policy("isolation", "isolated").newer(),
-        policy("isolation of two", "isolated").steps(&[ADD, ADD_2, DEL, DEL_2]).newer(),
+        policy("isolation", "isolated").newer().differs(BRIDGED, BRIDGED_LINES),
+        policy("isolation of two", "isolated").steps(&[ADD, ADD_2, DEL, DEL_2]).newer().differs(BRIDGED, BRIDGED_LINES),
     ]
 }
 
 pub(crate) fn refused() -> Vec<Row> {
     let same_bridge = |name: &str| row(name, json!({"ingressPolicy": "same-bridge"})).steps(&[ADD, DEL]);
     vec![
-        row("an unknown policy", json!({"ingressPolicy": "zork"})),
-        same_bridge("no interfaces").previous(|previous| {
-            previous["interfaces"] = json!([]);
-            previous["ips"] = json!([{"address": "10.1.0.2/24"}]);
-        }),
-        same_bridge("a nameless bridge").previous(|previous| previous["interfaces"][0]["name"] = json!("")),
+        row("an unknown policy", json!({"ingressPolicy": "zork"})).rules_come_first().differs(
+            "CHECK does not pass what ADD has refused",
+            &["- 2 *: succeeded=true", "+ 2 *: succeeded=false", "+ 2 *: answer.*"],
+        ),
+        same_bridge("no interfaces")
+            .previous(|previous| {
+                previous["interfaces"] = json!([]);
+                previous["ips"] = json!([{"address": "10.1.0.2/24"}]);
+            })
+            .rules_come_first(),
+        same_bridge("a nameless bridge")
+            .previous(|previous| previous["interfaces"][0]["name"] = json!(""))
+            .rules_come_first(),
         row("no previous result", json!({})).unchained().steps(&[ADD, CHECK, DEL]),
-        row("a previous result that is none", json!({})).previous(|previous| *previous = json!([])),
-        same_bridge("no bridge").previous(|previous| previous["interfaces"][0] = Value::Null).newer(),
+        row("a previous result that is none", json!({})).previous(|previous| *previous = json!([])).wrong_type(),
+        same_bridge("no bridge")
+            .previous(|previous| previous["interfaces"][0] = Value::Null)
+            .newer()
+            .rules_come_first()
+            .differs(
+                "no interface is one without a name",
+                &[r#"- *: answer.msg="got nil interface""#, r#"+ *: answer.msg="got empty bridge name""#],
+            ),
         row("a number as back end", json!({})).with("backend", json!(7)).wrong_type(),
         row("a number as policy", json!({"ingressPolicy": 7})).wrong_type(),
     ]

@@ -112,6 +112,12 @@ impl Row {
         self.previous.is_none() || self.prepare.contains("c2") || self.steps.iter().any(Step::is_about_c2)
     }
 
+    /// Whether the state is read after this step. What CHECK of a chained plugin changes is seen after the next step, and
+    /// to look is most of the time that a row takes.
+    pub(crate) fn looks_after(&self, step: Step) -> bool {
+        self.previous.is_none() || !matches!(step, Step::Call("CHECK", _) | Step::Lost("CHECK"))
+    }
+
     /// Something else said before.
     pub(crate) fn previous(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(self.previous.as_mut().expect("a row about a chained plugin"));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
 
-use harness::{Answer, Names, Node, Plugin, Suite, sh, skip};
+use harness::{Answer, Names, Node, Plugin, State, Suite, sh, skip};
 use serde_json::{Value, json};
 
 use crate::chain;
@@ -88,15 +88,16 @@ fn live(row: &Row, suite: Suite) -> Vec<String> {
             chain::set_the_stage(row);
         }
         sh(row.prepare);
-        let mut lines = Vec::new();
+        let (mut lines, mut last) = (Vec::new(), None);
         for (number, step) in row.steps.iter().enumerate() {
             let answer = life.step(*step);
-            let state = node.state_keeping(&random);
             let prefix = format!("{} {step:?}: ", number + 1);
-            lines.extend(
-                answer.iter().flat_map(|answer| told(answer, state.names())).map(|line| prefix.clone() + &line),
-            );
-            lines.extend(state.facts().iter().map(|fact| format!("{prefix}state {fact}")));
+            let seen = (last.is_none() || row.looks_after(*step)).then(|| node.state_keeping(&random));
+            lines.extend(seen.iter().flat_map(State::facts).map(|fact| format!("{prefix}state {fact}")));
+            last = seen.or(last);
+            let names = last.iter().map(State::names);
+            let told = answer.iter().zip(names).flat_map(|(answer, names)| told(answer, names));
+            lines.extend(told.map(|line| prefix.clone() + &line));
         }
         lines
     });

@@ -176,6 +176,15 @@ impl Handle {
         Ok(Address::from_frames(&frames)?.into_iter().filter(|address| address.link == index).collect())
     }
 
+    /// The addresses of one family on all links.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn own_addresses(&mut self, is_ipv6: bool) -> Result<Vec<Address>, Error> {
+        Address::from_frames(&self.socket.dump(&address::list(0, is_ipv6))?)
+    }
+
     /// Whether packets to `address` stay here, because it is the machine's own and in use.
     ///
     /// # Errors

@@ -4,10 +4,11 @@
 //! A port at any address of the host is a port at addresses that are the host's. A flow to the same port of somebody else,
 //! such as a container's own questions to a name server, stays.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
 
-use kernel::conntrack::Flow;
+use kernel::conntrack::Pattern;
 use kernel::netlink::Error;
 use kernel::plan::Machine;
 
@@ -43,79 +44,65 @@ impl Redirect {
         mappings.flat_map(|mapping| target.serving(mapping).map(move |ip| one(mapping, ip.ip()))).collect()
     }
 
-    /// Whether it is about packets to this address and port.
-    fn is_for(&self, address: IpAddr, port: u16) -> bool {
-        self.host_port == port && self.host_ip.is_none_or(|ip| ip == address)
-    }
-
-    fn is_way_of(&self, flow: &Flow) -> bool {
-        (flow.reply.source, flow.reply.source_port) == (self.target, self.port)
+    fn pattern(&self) -> Pattern {
+        Pattern { is_ipv6: self.target.is_ipv6(), port: self.host_port, address: self.host_ip, target: None }
     }
 }
 
-/// Forgets flows at these ports that lead elsewhere, be it to an earlier container or to the host itself.
+/// Forgets flows at these ports, be they to an earlier container or to the host itself: they go on by the mapping.
 ///
 /// # Errors
 ///
 /// When the kernel can't be asked or refuses.
-pub(super) fn forget_others(machine: &mut Machine, redirects: &[Redirect]) -> Result<(), Error> {
-    let mut own = BTreeMap::new();
-    flush(machine, redirects, |machine, redirects, flow| {
-        let (address, port) = (flow.original.destination, flow.original.destination_port);
-        let candidates = redirects.iter().filter(|redirect| redirect.is_for(address, port));
-        // A port at this very address wins over one at any.
-        let Some(way) = candidates.max_by_key(|redirect| redirect.host_ip.is_some()) else { return Ok(false) };
-        if way.is_way_of(flow) {
-            return Ok(false);
+pub(super) fn begin_anew(machine: &mut Machine, redirects: &[Redirect]) -> Result<(), Error> {
+    let mut patterns = Vec::new();
+    for is_ipv6 in [false, true] {
+        let of_family = udp(redirects).filter(|redirect| redirect.target.is_ipv6() == is_ipv6).map(Redirect::pattern);
+        let (certain, any): (Vec<Pattern>, Vec<Pattern>) = of_family.partition(|pattern| pattern.address.is_some());
+        patterns.extend(certain);
+        if any.is_empty() {
+            continue;
         }
-        if way.host_ip.is_none() && !own.contains_key(&address) {
-            own.insert(address, machine.host()?.is_local(address)?);
+        for address in own_addresses(machine, is_ipv6)? {
+            patterns.extend(any.iter().map(|pattern| Pattern { address: Some(address), ..*pattern }));
         }
-        Ok(way.host_ip.is_some() || own.get(&address).is_some_and(|is_local| *is_local))
-    })
+    }
+    forget(machine, &patterns)
 }
 
 /// Forgets flows through these ports, which lead nowhere any more.
 ///
 /// # Errors
 ///
-/// As [`forget_others`].
-pub(super) fn forget(machine: &mut Machine, redirects: &[Redirect]) -> Result<(), Error> {
-    flush(machine, redirects, |_, redirects, flow| {
-        let (address, port) = (flow.original.destination, flow.original.destination_port);
-        let mut ways = redirects.iter().filter(|redirect| redirect.is_for(address, port));
-        Ok(flow.is_redirected() && ways.any(|way| way.is_way_of(flow)))
-    })
-}
-
-/// Forgets those flows at the ports of `redirects` which `is_past` picks.
-fn flush(
-    machine: &mut Machine,
-    redirects: &[Redirect],
-    mut is_past: impl FnMut(&mut Machine, &[Redirect], &Flow) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    for is_ipv6 in [false, true] {
-        let is_meant =
-            |redirect: &&Redirect| redirect.protocol == Protocol::Udp && redirect.target.is_ipv6() == is_ipv6;
-        let redirects: Vec<Redirect> = redirects.iter().filter(is_meant).copied().collect();
-        let mut ports: Vec<u16> = redirects.iter().map(|redirect| redirect.host_port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        if ports.is_empty() {
-            continue;
+/// As [`begin_anew`].
+pub(super) fn end(machine: &mut Machine, redirects: &[Redirect]) -> Result<(), Error> {
+    let through =
+        |redirect: &Redirect| Pattern { target: Some((redirect.target, redirect.port)), ..redirect.pattern() };
+    let mut patterns: Vec<Pattern> = Vec::new();
+    for pattern in udp(redirects).map(through) {
+        if !patterns.contains(&pattern) {
+            patterns.push(pattern);
         }
-        let flows = netfilter(machine)?.conntrack().udp_to(&ports, is_ipv6)?;
-        let mut past = Vec::new();
-        for flow in flows {
-            if is_past(machine, &redirects, &flow)? {
-                past.push(flow);
-            }
-        }
-        netfilter(machine)?.conntrack().delete(&past)?;
     }
-    Ok(())
+    forget(machine, &patterns)
 }
 
-fn netfilter(machine: &mut Machine) -> Result<&mut kernel::nft::Nft, Error> {
-    machine.nft().map_err(|error| Error::Io(std::io::Error::other(error.to_string())))
+fn udp(redirects: &[Redirect]) -> impl Iterator<Item = &Redirect> {
+    redirects.iter().filter(|redirect| redirect.protocol == Protocol::Udp)
+}
+
+/// The host's addresses at which somebody may ask from afar, and 127.0.0.1.
+fn own_addresses(machine: &mut Machine, is_ipv6: bool) -> Result<BTreeSet<IpAddr>, Error> {
+    let addresses = machine.host()?.own_addresses(is_ipv6)?.into_iter().map(|address| address.network.ip());
+    // Every link has an address of its own for its neighbours.
+    let for_neighbours = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    Ok(addresses.filter(|ip| !for_neighbours(ip)).collect())
+}
+
+fn forget(machine: &mut Machine, patterns: &[Pattern]) -> Result<(), Error> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let nft = machine.nft().map_err(|error| Error::Io(io::Error::other(error.to_string())))?;
+    nft.conntrack().forget_udp(patterns)
 }

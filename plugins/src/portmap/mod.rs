@@ -161,8 +161,8 @@ fn forward(call: &Call, plan: Plan, redirects: &[Redirect], machine: &mut Machin
         }
         return Err(from_failure(failure));
     }
-    if let Err(error) = flows::forget_others(machine, redirects) {
-        call.warn(format_args!("portmap: UDP flows that go elsewhere were not stopped: {error}"));
+    if let Err(error) = flows::begin_anew(machine, redirects) {
+        call.warn(format_args!("portmap: UDP flows that go elsewhere were not forgotten: {error}"));
     }
     Ok(())
 }
@@ -170,17 +170,21 @@ fn forward(call: &Call, plan: Plan, redirects: &[Redirect], machine: &mut Machin
 /// Removes whatever the attachment has, in all places.
 fn remove(call: &Call, config: &Config, target: &Target, machine: &mut Machine) -> Result<(), Error> {
     let mut failures = Failures::default();
-    let mut redirects = Redirect::all(target, config);
+    let mut redirects = Vec::new();
     match nf_tables(machine) {
         Ok(Some(nft)) => {
             let removed = nftables::remove(nft, target, config);
-            failures.note(removed.map(|removed| redirects.extend(removed)).map_err(|error| whose(target, &error)));
+            failures.note(removed.map(|removed| redirects = removed).map_err(|error| whose(target, &error)));
             failures.note(foreign::remove(nft, target));
         }
         Ok(None) => {}
         Err(error) => failures.note(Err(whose(target, &error))),
     }
     failures.note(iptables::remove(machine, &target.owner));
+    if redirects.is_empty() {
+        // It was not in the maps, so what the configuration says is all that is known.
+        redirects = Redirect::all(target, config);
+    }
     forget(call, machine, &redirects);
     failures.into_result()
 }
@@ -192,8 +196,8 @@ fn whose(target: &Target, error: &nft::Error) -> Error {
 }
 
 fn forget(call: &Call, machine: &mut Machine, redirects: &[Redirect]) {
-    if let Err(error) = flows::forget(machine, redirects) {
-        call.warn(format_args!("portmap: UDP flows to containers that are gone were not stopped: {error}"));
+    if let Err(error) = flows::end(machine, redirects) {
+        call.warn(format_args!("portmap: UDP flows to containers that are gone were not forgotten: {error}"));
     }
 }
 

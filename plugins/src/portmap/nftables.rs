@@ -153,7 +153,7 @@ impl Forwards {
             redirects.extend(nft.take(&targets, &owned)?.iter().filter_map(|(_, entry)| redirect(&set, entry)));
         }
         // Their flows are a matter of minutes, and no reason to fail.
-        let _ = flows::forget(machine, &redirects);
+        let _ = flows::end(machine, &redirects);
         Ok(())
     }
 }

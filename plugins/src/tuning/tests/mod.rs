@@ -59,9 +59,13 @@ fn conf_of(net: &str, keys: &str) -> String {
 const EVERYTHING: &str = r#", "mac": "02:00:00:00:00:99", "mtu": 1400, "promisc": true, "allmulti": true, "txQLen": 77,
     "sysctl": {"net.ipv4.conf.IFNAME.arp_filter": "1", "net/ipv4/ip_local_port_range": "20000 30000"}"#;
 
-/// Whatever can be tuned in the pod: the link and all parameters of the namespace.
+/// Whatever can be tuned in the pod: the link, but for its carrier, which follows in the kernel's own time, and all
+/// parameters of the namespace.
 fn state() -> String {
-    let link = shell("ip -n pod -d link show eth0");
+    let mut link = shell("ip -n pod -d link show eth0");
+    for carrier in ["NO-CARRIER,", ",LOWER_UP", " state UNKNOWN", " state DOWN", " state UP"] {
+        link = link.replace(carrier, "");
+    }
     link + &shell("ip netns exec pod sh -c 'cd /proc/sys/net && grep -rs . . | sort'")
 }
 

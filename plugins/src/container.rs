@@ -32,6 +32,8 @@ pub enum Neighbours {
     OnLink,
     /// Only the gateway is on the link, and everything else behind it.
     BehindGateway,
+    /// There are none: the link leads nowhere.
+    Nobody,
 }
 
 /// Opens the namespace of an attachment.
@@ -69,7 +71,7 @@ pub fn open_if_there(attachment: &Attachment) -> Result<Option<NetNs>, Error> {
 /// When an `interface` index is wrong, or a gateway is missing behind which everything is.
 pub fn configure(name: &str, result: &AddResult, dad: Dad, neighbours: Neighbours) -> Result<Plan, Error> {
     let mut plan = Plan::new();
-    plan.push(parameters(name, result, dad));
+    plan.push(parameters(name, result, dad, neighbours));
     let noprefixroute = neighbours == Neighbours::BehindGateway;
     for ip in &result.ips {
         let Some(index) = ip.interface else { continue };
@@ -114,13 +116,15 @@ fn by_gateway(ip: &IpConfig) -> Result<[Route; 2], Error> {
 
 /// The parameters of the container's link. Those for IPv6 are wishes as long as no IPv6 address is to be had, because
 /// a kernel without IPv6 lacks them.
-fn parameters(name: &str, result: &AddResult, dad: Dad) -> Sysctls {
+fn parameters(name: &str, result: &AddResult, dad: Dad, neighbours: Neighbours) -> Sysctls {
     let v6 = |link: &str, parameter: &str| format!("net/ipv6/conf/{link}/{parameter}");
     let mut settings = match dad {
         Dad::Off => vec![Setting::wish(v6(name, "accept_dad"), "0")],
         Dad::On => vec![Setting::wish(v6(name, "enhanced_dad"), "1"), Setting::wish(v6(name, "accept_dad"), "1")],
     };
-    settings.push(Setting::wish(format!("net/ipv4/conf/{name}/arp_notify"), "1"));
+    if neighbours == Neighbours::OnLink {
+        settings.push(Setting::wish(format!("net/ipv4/conf/{name}/arp_notify"), "1"));
+    }
     if result.ips.iter().any(|ip| ip.address.is_ipv6()) {
         for link in ["lo", name] {
             let parameter = v6(link, "disable_ipv6");
@@ -164,12 +168,16 @@ pub fn recorded<'a>(previous: &'a AddResult, attachment: &Attachment) -> Result<
     })
 }
 
-/// Checks that the container's link `name` still has the addresses and routes of a previous result.
+/// Checks that the container's link `name` still is up, if it has addresses, and has the addresses and routes of a previous
+/// result.
 ///
 /// # Errors
 ///
-/// What is missing.
+/// What is missing. A link that is down comes first, because it takes routes with it.
 pub fn check(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<(), Error> {
+    if !previous.ips.is_empty() {
+        check_up(machine, name)?;
+    }
     for ip in &previous.ips {
         let link = name.to_owned();
         let step = AddAddress { side: Side::Container, link, address: ip.address, nodad: true, noprefixroute: false };
@@ -190,12 +198,45 @@ pub fn check(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<
     Ok(())
 }
 
-/// Checks that the network of an address can be reached.
+/// Checks that the container's link `name` is up.
+///
+/// # Errors
+///
+/// That it is not.
+pub fn check_up(machine: &mut Machine, name: &str) -> Result<(), Error> {
+    let step = SetUp { side: Side::Container, link: name.to_owned() };
+    step.check(machine).map_err(|deviation| match deviation {
+        Deviation::LinkDown(link) => Error::internal(format!("Interface {link} is down")),
+        other => from_deviation(other),
+    })
+}
+
+/// Checks the routes to the gateways of a previous result, on a link on which nobody else is.
+///
+/// # Errors
+///
+/// What is missing.
+pub fn check_gateways(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<(), Error> {
+    for ip in &previous.ips {
+        for route in by_gateway(ip)? {
+            let step = AddRoute { side: Side::Container, link: name.to_owned(), route };
+            step.check(machine).map_err(|_| unreachable(name, ip))?;
+        }
+    }
+    Ok(())
+}
+
+fn unreachable(name: &str, ip: &IpConfig) -> Error {
+    let gateway = ip.gateway.map_or_else(|| "<nil>".to_owned(), |gateway| gateway.to_string());
+    Error::internal(format!("Failed to find Gateway {gateway} for interface {name}"))
+}
+
+/// Checks that the network of an address can be reached. An IPv4 address alone has none (`fib_add_ifaddr`).
 fn check_reach(machine: &mut Machine, name: &str, ip: &IpConfig) -> Result<(), Error> {
+    if ip.address.is_ipv4() && ip.address.prefix() == 32 {
+        return Ok(());
+    }
     let network = IpNetwork::new(ip.address.network(), ip.address.prefix()).unwrap_or(ip.address);
     let step = AddRoute { side: Side::Container, link: name.to_owned(), route: Route::to(network) };
-    step.check(machine).map_err(|_| {
-        let gateway = ip.gateway.map_or_else(|| "<nil>".to_owned(), |gateway| gateway.to_string());
-        Error::internal(format!("Failed to find Gateway {gateway} for interface {name}"))
-    })
+    step.check(machine).map_err(|_| unreachable(name, ip))
 }

@@ -3,10 +3,11 @@
 
 use cni::plugin::ValidAttachments;
 use cni::result::{AddResult, Interface};
-use cni::{Error, NetName, Owner};
+use cni::{Code, Error, NetName, Owner};
 use kernel::Mac;
 use kernel::link::{self, Link, NewEnd, Pair, Port};
 use kernel::plan::{CreatePair, Deviation, Machine, Side, Step};
+use nix::errno::Errno;
 
 use crate::error::{attempt, from_deviation};
 use crate::failures::Failures;
@@ -112,6 +113,25 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     failures.into_result()
 }
 
+/// Whether a pair of this kind could be made: by code 50 if not. Every kernel with containers has veth.
+///
+/// # Errors
+///
+/// Why not.
+pub fn status(kind: Pair) -> Result<(), Error> {
+    if kind == Pair::Veth {
+        return Ok(());
+    }
+    let refusal = Machine::host_only().host().and_then(|host| host.call(kind.probe()));
+    match refusal {
+        Err(error) if error.errno() == Some(Errno::EOPNOTSUPP) => {
+            let text = format!("the kernel makes no links of type {}: {error}", kind.as_str());
+            Err(Error::new(Code::PLUGIN_NOT_AVAILABLE, text).with_details("netkit needs Linux 6.7"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks the pair of a previous result, which must be of `kind`, and of which `mine` is the container's end and `shared` a link that belongs to
 /// nobody: the bridge, of which the end in the host must be a port, if there is one. The answer is the end in the host,
 /// or none when no interface of the result is one.
@@ -128,17 +148,23 @@ pub fn check(
 ) -> Result<Option<Link>, Error> {
     let far = lookup(machine, Side::Container, &mine.name)?;
     let far = far.ok_or_else(|| from_deviation(Deviation::LinkMissing(mine.name.clone())))?;
+    if !far.is(kind.as_str()) {
+        return Err(from_deviation(Deviation::WrongKind { link: far.name, expected: kind.as_str().to_owned() }));
+    }
+    let parse = |mac: &str| -> Result<Mac, Error> { mac.parse().map_err(|error| attempt("prevResult", error)) };
+    let expected = parse(&mine.mac)?;
+    if let Some(found) = far.mac.filter(|found| *found != expected) {
+        return Err(from_deviation(Deviation::WrongMac { link: far.name, expected, found }));
+    }
     let in_host = |interface: &&Interface| interface.sandbox.is_empty() && Some(interface.name.as_str()) != shared;
     for interface in previous.interfaces.iter().filter(in_host) {
         let link = lookup(machine, Side::Host, &interface.name)?;
         let link = link.ok_or_else(|| Error::internal(format!("Interface name {} not found", interface.name)))?;
-        let is_end = |link: &Link| link.is(kind.as_str());
-        if !is_end(&link) || (is_end(&far) && link.peer != Some(far.index)) {
+        if !link.is(kind.as_str()) || link.peer != Some(far.index) {
             continue;
         }
         let end = |interface: &Interface| -> Result<NewEnd, Error> {
-            let mac = interface.mac.parse().map_err(|error| attempt("prevResult", error))?;
-            Ok(NewEnd { name: interface.name.clone(), mac, mtu: None })
+            Ok(NewEnd { name: interface.name.clone(), mac: parse(&interface.mac)?, mtu: None })
         };
         let step = CreatePair {
             kind,

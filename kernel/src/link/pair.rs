@@ -4,7 +4,9 @@ use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoNetkit, InfoVeth, NetkitMode};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoNetkit, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, NetkitMode,
+};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use crate::mac::Mac;
@@ -29,6 +31,22 @@ impl Pair {
         match self {
             Self::Veth => "veth",
             Self::Netkit => "netkit",
+        }
+    }
+
+    /// A pair of this kind with an address that none can have, which no kernel makes: see [`Kind::probe`](super::Kind::probe).
+    #[must_use]
+    pub fn probe(self) -> Request {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::Address(vec![0; 6]));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(self.info())]));
+        request(RTM_NEWLINK, &message, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn info(self) -> InfoKind {
+        match self {
+            Self::Veth => InfoKind::Veth,
+            Self::Netkit => InfoKind::Netkit,
         }
     }
 }
@@ -69,12 +87,8 @@ pub fn new_veth(near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: Bor
 pub fn new_pair(kind: Pair, near: &NewEnd, master: Option<u32>, far: &NewEnd, far_netns: BorrowedFd<'_>) -> Request {
     let mut peer =
         LinkUnspec::new_with_name(&far.name).address(far.mac.bytes().to_vec()).setns_by_fd(far_netns.as_raw_fd());
-    let info_kind = match kind {
-        Pair::Veth => InfoKind::Veth,
-        Pair::Netkit => InfoKind::Netkit,
-    };
     // A transmit queue of zero packets on the host's end is what users of the Go suite see there.
-    let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(info_kind)
+    let mut pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(kind.info())
         .name(near.name.clone())
         .address(near.mac.bytes().to_vec())
         .txqueuelen(0);

@@ -19,6 +19,7 @@ use cni::plugin::{Attachment, Call, Plugin, ValidAttachments};
 use cni::result::{AddResult, Dns, Interface};
 use cni::{Error, NetName, Owner};
 use ipnetwork::IpNetwork;
+use kernel::link::Pair;
 use kernel::plan::{Deviation, Machine, Plan, SetUp, Side, Step};
 
 use crate::error::from_deviation;
@@ -73,19 +74,19 @@ impl Network for Config {
 
     fn wire<'a>(&'a self, request: &Request<'a>, machine: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error> {
         let ends = veth::ends(request, None, self.mtu()?, machine)?;
-        Ok(Box::new(Pair { config: self, owner: request.owner.clone(), ends, sandbox: &request.attachment.netns }))
+        Ok(Box::new(NewPair { config: self, owner: request.owner.clone(), ends, sandbox: &request.attachment.netns }))
     }
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
         let mine = container::recorded(previous, request.attachment)?;
         let host =
-            veth::check(self.link_type, previous, mine, None, machine).map_err(|error| missing(error, &mine.name))?;
+            veth::check(self.link_type, previous, mine, None, machine).map_err(|error| in_words(error, &mine.name))?;
         container::check(machine, &mine.name, previous)?;
+        container::check_gateways(machine, &mine.name, previous)?;
         let host =
             host.ok_or_else(|| Error::internal(format!("ptp: the end in the host of {} was not found", mine.name)))?;
-        for (side, link) in [(Side::Container, &mine.name), (Side::Host, &host.name)] {
-            SetUp { side, link: link.clone() }.check(machine).map_err(from_deviation)?;
-        }
+        container::check_up(machine, &mine.name)?;
+        SetUp { side: Side::Host, link: host.name.clone() }.check(machine).map_err(from_deviation)?;
         plan::host(&host.name, &previous.ips).check(machine).map_err(from_deviation)?;
         if host.alias != Some(request.owner.tag()) {
             return Ok(()); // made by the Go suite, which keeps the rest elsewhere
@@ -124,27 +125,35 @@ impl Network for Config {
     }
 
     fn status(&self) -> Result<(), Error> {
+        veth::status(self.link_type)?;
         self.masquerade()?.map_or(Ok(()), masquerade::Backend::status)
     }
 }
 
-/// CHECK of a link that is gone has words of its own here.
-fn missing(error: Error, ifname: &str) -> Error {
-    if error == from_deviation(Deviation::LinkMissing(ifname.to_owned())) {
+/// CHECK has words of its own here for the link in the container.
+fn in_words(error: Error, ifname: &str) -> Error {
+    let (link, expected) = (ifname.to_owned(), Pair::Veth.as_str().to_owned());
+    if error == from_deviation(Deviation::LinkMissing(link.clone())) {
         return Error::internal(format!("ptp: Container Interface name in prevResult: {ifname} not found"));
+    }
+    if error == from_deviation(Deviation::WrongKind { link, expected }) {
+        return Error { msg: format!("{}/p2p", error.msg), ..error };
+    }
+    if error.msg.starts_with(&format!("Interface {ifname} Mac ")) {
+        return Error { msg: format!("ptp: {}", error.msg), ..error };
     }
     error
 }
 
 /// A pair about to be made.
-struct Pair<'a> {
+struct NewPair<'a> {
     config: &'a Config,
     owner: Owner,
     ends: Ends,
     sandbox: &'a str,
 }
 
-impl Wiring for Pair<'_> {
+impl Wiring for NewPair<'_> {
     fn links(&self) -> Plan {
         plan::links(self.config.link_type, &self.owner, &self.ends)
     }

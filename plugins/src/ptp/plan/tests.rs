@@ -8,7 +8,7 @@ use kernel::link::NewEnd;
 use super::*;
 use crate::injection;
 use crate::lifecycle::Wiring as _;
-use crate::ptp::Pair;
+use crate::ptp::NewPair;
 
 fn config() -> Config {
     let (stderr, _) = cni::plugin::Stderr::buffered();
@@ -37,7 +37,7 @@ fn everything() -> Plan {
     let end = |name: &str, last| NewEnd { name: name.into(), mac: Mac::new([2, 0, 0, 0, 0, last]), mtu: Some(1400) };
     let ends = Ends { host: end("veth1", 2), container: end("eth0", 3) };
     let owner = Owner::new("n1".parse().unwrap(), "cid1".parse().unwrap(), "eth0".parse().unwrap());
-    let pair = Pair { config: &config, owner, ends, sandbox: "/run/netns/c1" };
+    let pair = NewPair { config: &config, owner, ends, sandbox: "/run/netns/c1" };
     let mut whole = pair.links();
     whole.extend(pair.addresses(&result).unwrap());
     whole.extend(pair.ready(&result));

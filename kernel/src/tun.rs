@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
 
+use crate::errno::sentence;
+
 const DEVICE: &str = "/dev/net/tun";
 /// The first of [`NewTap::words`].
 const CREATE: &str = "create-tap";
@@ -42,6 +44,11 @@ pub struct NewTap {
 /// Why `/dev/net/tun` can't be opened.
 pub fn available() -> io::Result<()> {
     OpenOptions::new().read(true).write(true).open(DEVICE).map(drop)
+}
+
+/// An error without the number that Rust adds.
+pub(crate) fn words(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| sentence(Errno::from_raw(number)))
 }
 
 mod request {
@@ -76,7 +83,8 @@ impl NewTap {
     /// When SELinux does not accept the context, and as [`NewTap::create`].
     pub fn create_as(&self, label: &str) -> io::Result<()> {
         const EXEC: &str = "/proc/thread-self/attr/exec";
-        fs::write(EXEC, label).map_err(|error| io::Error::other(format!("failed set socket label: {error}")))?;
+        let refused = |error| io::Error::other(format!("failed set socket label: {}", words(&error)));
+        fs::write(EXEC, label).map_err(refused)?;
         let mut again = Command::new("/proc/self/exe");
         // A program of many names goes by the one that it was called by.
         again.arg0(env::args_os().next().unwrap_or_default());

@@ -19,7 +19,7 @@ use cni::result::{AddResult, Dns, Interface};
 use cni::{Code, Error};
 use kernel::Mac;
 use kernel::link::Settings;
-use kernel::plan::{CreateTap, Machine, Plan, SetUp, Side, Step};
+use kernel::plan::{CreateTap, Deviation, Machine, Plan, Side, Step};
 use kernel::tun::NewTap;
 use serde::Deserialize;
 
@@ -165,9 +165,12 @@ impl Network for Config {
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
         let mine = container::recorded(previous, request.attachment)?;
         let settings = Settings { mac: mine.mac.parse().ok(), ..Settings::default() };
-        self.step(&mine.name, settings).check(machine).map_err(from_deviation)?;
-        container::check(machine, &mine.name, previous)?;
-        SetUp { side: Side::Container, link: mine.name.clone() }.check(machine).map_err(from_deviation)
+        self.step(&mine.name, settings).check(machine).map_err(|deviation| match deviation {
+            Deviation::LinkMissing(link) => Error::internal(format!("Cannot find container link {link}")),
+            other => from_deviation(other),
+        })?;
+        container::check_up(machine, &mine.name)?;
+        container::check(machine, &mine.name, previous)
     }
 
     fn status(&self) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::io;
 use super::{Deviation, Failure, Machine, Side, Step};
 use crate::link::{self, Settings};
 use crate::netlink::Error;
-use crate::tun::NewTap;
+use crate::tun::{self, NewTap};
 
 /// Makes a tap device in the container, down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +61,7 @@ impl CreateTap {
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "/dev/net/tun is missing: load the module tun".to_owned(),
-        io::ErrorKind::AlreadyExists => "file exists".to_owned(),
-        _ => error.to_string(),
+        _ => tun::words(error),
     }
 }
 

@@ -12,7 +12,7 @@ use kernel::link::{Kind, NewChild};
 use kernel::plan::Machine;
 use serde::Deserialize;
 
-use crate::child::{self, Child};
+use crate::child::{self, Child, Words};
 use crate::lifecycle::{self, Network, Request, Wiring};
 use crate::netconf::WrittenIpam;
 
@@ -92,11 +92,15 @@ impl Network for Config {
     }
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
-        child::check(request, Kind::Dummy, previous, machine, |_| Error::internal("not a dummy"))
+        child::check(request, (Kind::Dummy, Words::Plain), previous, machine, |_| Error::internal("not a dummy"))
     }
 
     fn missing_previous(&self) -> &'static str {
         "dummy: Required prevResult missing"
+    }
+
+    fn status(&self) -> Result<(), Error> {
+        child::status(Kind::Dummy, None)
     }
 }
 

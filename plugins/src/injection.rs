@@ -53,8 +53,9 @@ fn traces(container: &NetNs) -> String {
         text.lines().filter(|line| line.contains("cid1") || line.contains("veth")).collect()
     };
     let routes = ["ip", "route", "show", "table", "all"];
-    let host = show(&["ip", "-brief", "link"]) + &show(&routes) + &show(&["nft", "list", "ruleset"]);
-    let inside = || show(&["ip", "-brief", "link"]) + &show(&["ip", "-brief", "address"]) + &show(&routes);
+    let links = || show(&["ip", "-brief", "link"]) + &show(&["ip", "-brief", "address"]);
+    let host = links() + &show(&routes) + &show(&["nft", "list", "ruleset"]);
+    let inside = || links() + &show(&routes);
     owned(host) + &container.run(inside).unwrap()
 }
 
@@ -65,9 +66,19 @@ fn traces(container: &NetNs) -> String {
 ///
 /// When something is.
 pub(crate) fn at_every_step(plan: fn() -> Plan) {
+    at_every_step_on(|| (), plan);
+}
+
+/// The same in a host that `stage` has set up.
+///
+/// # Panics
+///
+/// When something is left.
+pub(crate) fn at_every_step_on(stage: fn(), plan: impl Fn() -> Plan + Copy + Send + 'static) {
     let steps = plan().into_steps().len();
     for failing in 0..=steps {
         in_a_machine(move |container, machine| {
+            stage();
             let mut steps = plan().into_steps();
             steps.insert(failing, Box::new(Refused));
             let plan: Plan = steps.into_iter().collect();
@@ -86,7 +97,17 @@ pub(crate) fn at_every_step(plan: fn() -> Plan) {
 ///
 /// When it can't.
 pub(crate) fn shows(plan: fn() -> Plan, wanted: &'static [&'static str]) {
+    shows_on(|| (), plan, wanted);
+}
+
+/// The same in a host that `stage` has set up.
+///
+/// # Panics
+///
+/// When it can't be seen.
+pub(crate) fn shows_on(stage: fn(), plan: impl Fn() -> Plan + Copy + Send + 'static, wanted: &'static [&'static str]) {
     in_a_machine(move |container, machine| {
+        stage();
         plan().apply(machine, &mut Applied::default()).unwrap();
         plan().check(machine).unwrap();
         let after = traces(container);

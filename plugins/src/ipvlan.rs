@@ -16,7 +16,7 @@ use kernel::link::{Ipvlan as Mode, Kind, NewChild};
 use kernel::plan::Machine;
 use serde::Deserialize;
 
-use crate::child::{self, Child};
+use crate::child::{self, Child, Words};
 use crate::lifecycle::{self, Network, Request, Wiring};
 use crate::netconf::{WrittenDns, WrittenIpam};
 use crate::parent::Parent;
@@ -46,7 +46,8 @@ struct Config {
     master: String,
     /// The parent is in the container.
     in_container: bool,
-    mode: Mode,
+    /// As it is written; looked at by ADD, CHECK and STATUS only.
+    mode: String,
     /// Bytes as written; looked at by ADD only, which sees the parent.
     mtu: i64,
     ipam: String,
@@ -59,7 +60,7 @@ impl Config {
     fn load(call: &Call) -> Result<Self, Error> {
         let written: Written = call.config().map_err(|error| error.context("failed to load netconf"))?;
         Ok(Self {
-            mode: mode(&written.mode)?,
+            mode: written.mode,
             master: written.master,
             in_container: written.link_in_container,
             mtu: written.mtu,
@@ -143,11 +144,12 @@ impl Network for Config {
                 "ipvlan needs addresses: name an IPAM plugin, or chain it behind a plugin that has them",
             ));
         }
+        let mode = mode(&self.mode)?;
         let parent = Parent::find(machine, self.in_container, &self.master)?;
         let mtu = parent.mtu(self.mtu)?;
         let name = request.attachment.ifname.to_string();
         child::refuse_taken(request, &format!("failed to rename ipvlan to \"{name}\""), machine)?;
-        let link = NewChild { name, kind: Kind::Ipvlan(self.mode), mtu, mac: None };
+        let link = NewChild { name, kind: Kind::Ipvlan(mode), mtu, mac: None };
         Ok(Box::new(Child { link, parent: Some(parent), announces: true, sandbox: &request.attachment.netns }))
     }
 
@@ -155,13 +157,20 @@ impl Network for Config {
         if !self.master.is_empty() {
             Parent::find(machine, self.in_container, &self.master)?;
         }
-        child::check(request, Kind::Ipvlan(self.mode), previous, machine, |found| {
+        let expected = mode(&self.mode)?;
+        child::check(request, (Kind::Ipvlan(expected), Words::Plain), previous, machine, |found| {
             let found = match found {
                 Some(Kind::Ipvlan(mode)) => mode.to_string(),
                 _ => "unknown".to_owned(),
             };
-            Error::internal(format!("Container IPVlan mode {found} does not match expected value: {}", self.mode))
+            Error::internal(format!("Container IPVlan mode {found} does not match expected value: {expected}"))
         })
+    }
+
+    /// Without `master` it may be the one that the plugin before names, which nobody knows yet.
+    fn status(&self) -> Result<(), Error> {
+        let parent = (!self.in_container && !self.master.is_empty()).then_some((self.master.as_str(), self.mtu));
+        child::status(Kind::Ipvlan(mode(&self.mode)?), parent)
     }
 }
 
@@ -173,10 +182,10 @@ mod tests {
     #[test]
     fn modes_are_those_of_ip_link() {
         let load = |keys: &str| Config::load(&call("ipvlan", keys));
-        for (written, mode) in [("", "l2"), ("l2", "l2"), ("l3", "l3"), ("l3s", "l3s")] {
-            assert_eq!(load(&format!(r#""mode": "{written}""#)).unwrap().mode.to_string(), mode);
+        for (written, expected) in [("", "l2"), ("l2", "l2"), ("l3", "l3"), ("l3s", "l3s")] {
+            assert_eq!(mode(&load(&format!(r#""mode": "{written}""#)).unwrap().mode).unwrap().to_string(), expected);
         }
-        assert_eq!(load(r#""mode": "zz""#).unwrap_err().msg, "unknown ipvlan mode: \"zz\"");
+        assert_eq!(mode(&load(r#""mode": "zz""#).unwrap().mode).unwrap_err().msg, "unknown ipvlan mode: \"zz\"");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use kernel::link::{Kind, Macvlan as Mode, NewChild};
 use kernel::plan::Machine;
 use serde::Deserialize;
 
-use crate::child::{self, Child};
+use crate::child::{self, Child, Words};
 use crate::lifecycle::{self, Network, Request, Wiring};
 use crate::netconf::{self, WithMac, WrittenDns, WrittenIpam};
 use crate::parent::Parent;
@@ -51,7 +51,8 @@ struct Config {
     master: String,
     /// The parent is in the container.
     in_container: bool,
-    mode: Mode,
+    /// As it is written; looked at by ADD, CHECK and STATUS only.
+    mode: String,
     /// The length of the queue for broadcasts in packets; none for the kernel's default.
     queue: Option<u32>,
     /// Bytes as written; looked at by ADD and CHECK only, which see the parent.
@@ -67,7 +68,7 @@ impl Config {
         let written: Written = call.config().map_err(|error| error.context("failed to load netconf"))?;
         let macs = [written.runtime_config.mac, netconf::mac_argument(attachment)?, written.mac];
         Ok(Self {
-            mode: mode(&written.mode)?,
+            mode: written.mode,
             queue: (written.bcqueuelen != 0).then_some(written.bcqueuelen),
             master: written.master,
             in_container: written.link_in_container,
@@ -78,8 +79,8 @@ impl Config {
         })
     }
 
-    fn kind(&self) -> Kind {
-        Kind::Macvlan(self.mode, self.queue)
+    fn kind(&self) -> Result<Kind, Error> {
+        Ok(Kind::Macvlan(mode(&self.mode)?, self.queue))
     }
 
     fn mac(&self) -> Result<Option<Mac>, Error> {
@@ -135,23 +136,28 @@ impl Network for Config {
         let (mtu, mac) = (parent.mtu(self.mtu)?, self.mac()?);
         let name = request.attachment.ifname.to_string();
         child::refuse_taken(request, &format!("failed to rename macvlan to \"{name}\""), machine)?;
-        let link = NewChild { name, kind: self.kind(), mtu, mac };
+        let link = NewChild { name, kind: self.kind()?, mtu, mac };
         Ok(Box::new(Child { link, parent: Some(parent), announces: true, sandbox: &request.attachment.netns }))
     }
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
         Parent::find(machine, self.in_container, &self.master)?.mtu(self.mtu)?;
-        child::check(request, self.kind(), previous, machine, |found| {
+        let expected = mode(&self.mode)?;
+        child::check(request, (self.kind()?, Words::Small), previous, machine, |found| {
             let found = match found {
                 Some(Kind::Macvlan(mode, _)) => mode.to_string(),
                 _ => "unknown".to_owned(),
             };
-            Error::internal(format!("container macvlan mode {found} does not match expected value: {}", self.mode))
+            Error::internal(format!("container macvlan mode {found} does not match expected value: {expected}"))
         })
     }
 
     fn missing_previous(&self) -> &'static str {
         "required prevResult missing"
+    }
+
+    fn status(&self) -> Result<(), Error> {
+        child::status(self.kind()?, (!self.in_container).then_some((&self.master, self.mtu)))
     }
 }
 
@@ -173,10 +179,10 @@ mod tests {
             ("vepa", "macvlan mode vepa"),
             ("passthru", "macvlan mode passthru"),
         ] {
-            assert_eq!(config(&format!(r#""mode": "{written}""#)).unwrap().kind().to_string(), kind);
+            assert_eq!(config(&format!(r#""mode": "{written}""#)).unwrap().kind().unwrap().to_string(), kind);
         }
-        assert_eq!(config(r#""mode": "zz""#).unwrap_err().msg, "unknown macvlan mode: \"zz\"");
-        let queue = config(r#""bcqueuelen": 2000"#).unwrap().kind().to_string();
+        assert_eq!(config(r#""mode": "zz""#).unwrap().kind().unwrap_err().msg, "unknown macvlan mode: \"zz\"");
+        let queue = config(r#""bcqueuelen": 2000"#).unwrap().kind().unwrap().to_string();
         assert_eq!(queue, "macvlan mode bridge bcqueuelen 2000");
     }
 

@@ -12,7 +12,7 @@ use kernel::link::{Kind, NewChild};
 use kernel::plan::Machine;
 use serde::Deserialize;
 
-use crate::child::{self, Child};
+use crate::child::{self, Child, Words};
 use crate::lifecycle::{self, Network, Request, Wiring};
 use crate::netconf::{WrittenDns, WrittenIpam};
 use crate::parent::Parent;
@@ -121,13 +121,13 @@ impl Network for Config {
         let name = request.attachment.ifname.to_string();
         child::refuse_taken(request, &format!("failed to rename vlan to \"{name}\""), machine)?;
         let link = NewChild { name, kind: Kind::Vlan(self.id), mtu, mac: None };
-        Ok(Box::new(Child { link, parent: Some(parent), announces: false, sandbox: &request.attachment.netns }))
+        Ok(Box::new(Child { link, parent: Some(parent), announces: true, sandbox: &request.attachment.netns }))
     }
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
         let parent = Parent::find(machine, self.in_container, &self.master)?;
         let ifname = &request.attachment.ifname;
-        child::check(request, Kind::Vlan(self.id), previous, machine, |found| match found {
+        child::check(request, (Kind::Vlan(self.id), Words::Named("vlan")), previous, machine, |found| match found {
             // The text is the Go suite's.
             Some(Kind::Vlan(id)) => Error::internal(format!(
                 "Error: Tuning link {ifname} configured promisc is {}, current value is {id}",
@@ -141,6 +141,10 @@ impl Network for Config {
 
     fn missing_previous(&self) -> &'static str {
         "vlan: Required prevResult missing"
+    }
+
+    fn status(&self) -> Result<(), Error> {
+        child::status(Kind::Vlan(self.id), (!self.in_container).then_some((&self.master, self.mtu)))
     }
 }
 

@@ -74,8 +74,6 @@ impl NewChild {
         attributes.push(LinkAttribute::IfName(self.name.clone()));
         attributes.extend(parent.map(LinkAttribute::Link));
         attributes.extend(netns.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
-        // A transmit queue of zero packets is what users of the Go suite see there.
-        attributes.push(LinkAttribute::TxQueueLen(0));
         attributes.extend(self.mtu.map(LinkAttribute::Mtu));
         attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.bytes().to_vec())));
         let info = std::iter::once(LinkInfo::Kind(self.kind.info())).chain(self.kind.data().map(LinkInfo::Data));
@@ -103,6 +101,17 @@ impl Kind {
             Self::Vlan(_) => InfoKind::Vlan,
             Self::Dummy => InfoKind::Dummy,
         }
+    }
+
+    /// A link of this kind with an address that none can have, which no kernel makes: one that knows the kind refuses it for
+    /// that or for the options that it lacks, any other because it does not know the kind (`EOPNOTSUPP`). Asking loads the
+    /// module, as making one would.
+    #[must_use]
+    pub fn probe(self) -> Request {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::Address(vec![0; 6]));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(self.info())]));
+        request(RTM_NEWLINK, &message, NLM_F_CREATE | NLM_F_EXCL)
     }
 
     fn data(self) -> Option<InfoData> {

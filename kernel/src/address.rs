@@ -23,6 +23,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
+const IFA_F_PERMANENT: u32 = 0x80;
 
 /// An address as the kernel describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Address {
     pub tentative: bool,
     /// Duplicate address detection found another owner.
     pub dad_failed: bool,
+    /// It does not expire, as one by DHCP or router advertisement does.
+    pub permanent: bool,
 }
 
 impl Address {
@@ -63,6 +66,7 @@ impl Address {
             network: network.ok_or_else(|| malformed("without an address"))?,
             tentative: flags & IFA_F_TENTATIVE != 0,
             dad_failed: flags & IFA_F_DADFAILED != 0,
+            permanent: flags & IFA_F_PERMANENT != 0,
         })
     }
 

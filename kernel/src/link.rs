@@ -57,6 +57,8 @@ pub struct Link {
     pub queue_length: u32,
     /// Operational state is up (`IF_OPER_UP`).
     pub running: bool,
+    /// Up, and operational state up or unknown (`IFF_RUNNING`): some drivers never tell.
+    pub usable: bool,
     /// There is somebody at the other end (`IFF_LOWER_UP`).
     pub carrier: bool,
     /// Index of the bridge or VRF that it is a port of.

@@ -12,6 +12,7 @@ use crate::netlink::{Error, Frame};
 /// `sizeof(struct ifinfomsg)`.
 const HEADER: usize = 16;
 const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 0x40;
 const IFF_PROMISC: u32 = 0x100;
 const IFF_ALLMULTI: u32 = 0x200;
 const IFF_LOWER_UP: u32 = 0x1_0000;
@@ -53,6 +54,7 @@ pub(super) fn link(frame: &Frame) -> Result<Link, Error> {
         up: flags & IFF_UP != 0,
         promiscuous: flags & IFF_PROMISC != 0,
         all_multicast: flags & IFF_ALLMULTI != 0,
+        usable: flags & IFF_RUNNING != 0,
         carrier: flags & IFF_LOWER_UP != 0,
         ..Link::default()
     };

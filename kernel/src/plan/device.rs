@@ -1,15 +1,19 @@
 //! A device of the host's that a container borrows.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
+use nix::errno::Errno;
 
-use super::{Deviation, Failure, Machine, Side, Step};
+use super::settle::watch;
+use super::{Deviation, Failure, Machine, Reachable, Side, Step};
 use crate::address;
 use crate::link;
 use crate::mac::Mac;
-use crate::netlink::Error;
+use crate::netlink::{Error, LINKS};
 
 /// What a device loses on the way, to be given back when it comes home.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +63,8 @@ impl MoveDevice {
         let Some(device) = found else { return Ok(()) };
         machine.forget(Side::Container, &self.name);
         if machine.host().and_then(|host| host.link(home)).map_err(looked)?.is_some() {
-            let text = format!("failed to move link failed to return {home}: the host has another link of that name");
-            return Err(Failure::other(self, text));
+            let text = format!("failed to move \"{home}\" to hostNS: file exists");
+            return Err(Failure { errno: Some(Errno::EEXIST), ..Failure::other(self, text) });
         }
         let request = {
             let host = machine.host().map_err(|error| self.failure("return", &error))?;
@@ -89,6 +93,60 @@ impl Home {
         let outcomes = machine.host()?.exchange(&requests)?;
         let mut refused = outcomes.into_iter().filter_map(Result::err).map(Error::from);
         refused.find(|error| !error.is_exists()).map_or(Ok(()), Err)
+    }
+}
+
+/// How long a device may take to get its carrier back.
+const CARRIER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Waits until a device that has come to the container carries packets, and then until its IPv6 addresses are in use. A
+/// device that does not get a carrier in time is no failure, and its addresses are not waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Its name in the container.
+    pub link: String,
+    /// Its IPv6 addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Arrived {
+    /// Whether the device carries packets, at the latest when patience ends.
+    fn usable(&self, machine: &mut Machine) -> Result<bool, Error> {
+        // Subscribe first, then look: what happens in between is not lost.
+        let monitor = watch(machine, Side::Container, LINKS)?;
+        let deadline = Instant::now() + CARRIER_PATIENCE;
+        loop {
+            if machine.side(Side::Container)?.link(&self.link)?.is_some_and(|link| link.usable) {
+                return Ok(true);
+            }
+            if !monitor.wait(deadline)? {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Arrived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ip monitor link dev {}", Side::Container, self.link)
+    }
+}
+
+impl Step for Arrived {
+    fn refused(&self, error: Error) -> Result<(), Failure> {
+        Err(Failure::new(self, format_args!("failed to wait for \"{}\"", self.link), &error))
+    }
+
+    fn apply(&self, machine: &mut Machine) -> Result<(), Failure> {
+        if !self.usable(machine).or_else(|error| self.refused(error).map(|()| false))? {
+            return Ok(());
+        }
+        let mut reachable = self.addresses.iter().map(|ip| Reachable { side: Side::Container, address: *ip });
+        reachable.try_for_each(|address| address.apply(machine))
+    }
+
+    fn check(&self, _: &mut Machine) -> Result<(), Deviation> {
+        Ok(())
     }
 }
 

@@ -36,7 +36,7 @@ use crate::route::Route;
 pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use child::CreateChild;
-pub use device::{Home, MoveDevice};
+pub use device::{Arrived, Home, MoveDevice};
 pub use machine::{Machine, Side};
 pub use pair::CreatePair;
 pub use settle::{Reachable, Running, Settle};

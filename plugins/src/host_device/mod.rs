@@ -19,6 +19,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use cni::plugin::{Attachment, Call, Plugin, ValidAttachments};
@@ -26,9 +27,11 @@ use cni::result::{AddResult, Dns, Interface};
 use cni::{Error, NetName};
 use kernel::address::Address;
 use kernel::link::Link;
-use kernel::plan::{Home, Machine, MoveDevice, Plan, SetUp, Side, Step};
+use kernel::plan::{Arrived, Home, Machine, MoveDevice, Plan, Setting, Side, Step, Sysctls};
 
-use crate::error::{attempt, from_deviation};
+use crate::child::Words;
+use crate::container::{Dad, Neighbours};
+use crate::error::attempt;
 use crate::lifecycle::{self, Network, Request, Wiring};
 use crate::{child, container};
 use config::Config;
@@ -78,16 +81,19 @@ impl Network for Config {
         let name = request.attachment.ifname.to_string();
         let sandbox = &request.attachment.netns;
         if self.dpdk {
-            return Ok(Box::new(Addition { name, mac: String::new(), sandbox, lend: None }));
+            let (mac, lend, unplugged) = (String::new(), None, true);
+            return Ok(Box::new(Addition { name, mac, sandbox, lend, unplugged }));
         }
         let device = self.device.find(machine, Path::new(SYSFS))?;
-        let failure = format!("failed to move link failed to rename {} to \"{name}\"", device.name);
+        let failure =
+            format!("failed to move link failed to move \"{name}\" (host: \"{}\") to container NS", device.name);
         child::refuse_taken(request, &failure, machine)?;
-        let home = Home { addresses: addresses(&device, machine)?, up: device.up, name: device.name };
-        let record = Record::new(Path::new(DIRECTORY), request, home.clone(), device.mac);
+        let home = Home { addresses: addresses(&device, machine)?, up: device.up, name: device.name.clone() };
+        let record = Record::new(Path::new(DIRECTORY), request, home.clone(), &device);
         let lend = Lend { record, step: MoveDevice { home, name: name.clone(), mac: device.mac } };
         let mac = device.mac.map(|mac| mac.to_string()).unwrap_or_default();
-        Ok(Box::new(Addition { name, mac, sandbox, lend: Some(lend) }))
+        let unplugged = device.up && !device.carrier;
+        Ok(Box::new(Addition { name, mac, sandbox, lend: Some(lend), unplugged }))
     }
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
@@ -96,20 +102,21 @@ impl Network for Config {
         }
         let mine = container::recorded(previous, request.attachment)?;
         let step = MoveDevice { home: Home::default(), name: mine.name.clone(), mac: mine.mac.parse().ok() };
-        step.check(machine).map_err(from_deviation)?;
-        container::check(machine, &mine.name, previous)?;
-        SetUp { side: Side::Container, link: mine.name.clone() }.check(machine).map_err(from_deviation)
+        step.check(machine).map_err(|deviation| Words::Plain.of(deviation))?;
+        container::check_up(machine, &mine.name)?;
+        container::check(machine, &mine.name, previous)
     }
 }
 
-/// The addresses that somebody gave the device.
+/// The addresses that somebody gave the device, and that do not expire: others come again with whoever gave them.
 fn addresses(device: &Link, machine: &mut Machine) -> Result<Vec<ipnetwork::IpNetwork>, Error> {
     let mut found = Vec::new();
     for is_ipv6 in [false, true] {
         let listed = machine.host().and_then(|host| host.addresses(device.index, is_ipv6));
         found.extend(listed.map_err(|error| attempt("look at the device's addresses", error))?);
     }
-    Ok(found.iter().filter(|address| Address::is_global_unicast(address)).map(|address| address.network).collect())
+    let stays = |address: &&Address| address.is_global_unicast() && address.permanent;
+    Ok(found.iter().filter(stays).map(|address| address.network).collect())
 }
 
 /// A device about to be lent; with DPDK there is none, and only addresses.
@@ -118,6 +125,8 @@ struct Addition<'a> {
     mac: String,
     sandbox: &'a str,
     lend: Option<Lend>,
+    /// It had no carrier in the host, and will have none in the container.
+    unplugged: bool,
 }
 
 impl Wiring for Addition<'_> {
@@ -134,6 +143,24 @@ impl Wiring for Addition<'_> {
 
     fn has_links(&self) -> bool {
         self.lend.is_some()
+    }
+
+    /// Neighbours may know the addresses from another link.
+    fn addresses(&self, result: &AddResult) -> Result<Plan, Error> {
+        let mut plan = Plan::new();
+        let announce = Setting::wish(format!("net/ipv6/conf/{}/ndisc_notify", self.name), "1");
+        plan.push(Sysctls { side: Side::Container, settings: vec![announce] });
+        plan.extend(container::configure(&self.name, result, Dad::Off, Neighbours::OnLink)?);
+        Ok(plan)
+    }
+
+    fn ready(&self, result: &AddResult) -> Plan {
+        let mut plan = Plan::new();
+        if !self.unplugged {
+            let addresses = result.ips.iter().map(|ip| ip.address.ip()).filter(IpAddr::is_ipv6).collect();
+            plan.push(Arrived { link: self.name.clone(), addresses });
+        }
+        plan
     }
 }
 

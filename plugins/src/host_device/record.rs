@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use cni::Owner;
 use kernel::Mac;
+use kernel::link::Link;
 use kernel::plan::Home;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ struct Document {
     ifname: String,
     device: String,
     mac: String,
+    #[serde(default)]
+    physical: bool,
     up: bool,
     addresses: Vec<String>,
 }
@@ -45,14 +48,17 @@ pub(super) struct Record {
     pub(super) home: Home,
     /// Its hardware address.
     pub(super) mac: Option<Mac>,
+    /// It is made of more than messages: when its namespace dies, the kernel sends it back.
+    pub(super) physical: bool,
 }
 
 impl Record {
     /// A record to be written.
-    pub(super) fn new(directory: &Path, request: &Request<'_>, home: Home, mac: Option<Mac>) -> Self {
+    pub(super) fn new(directory: &Path, request: &Request<'_>, home: Home, device: &Link) -> Self {
         let (owner, attachment) = (&request.owner, request.attachment);
         let (netns, ifname) = (attachment.netns.clone(), attachment.ifname.to_string());
-        Self { path: path(directory, owner), owner: owner.tag(), netns, ifname, home, mac }
+        let (mac, physical) = (device.mac, device.kind.is_none());
+        Self { path: path(directory, owner), owner: owner.tag(), netns, ifname, home, mac, physical }
     }
 
     /// A record of somebody's, for tests.
@@ -60,7 +66,7 @@ impl Record {
     pub(super) fn sample(directory: &Path, home: Home, mac: Option<Mac>) -> Self {
         let (owner, netns, ifname) =
             ("43d91f8451058a70-0b65a318f52e521b".into(), "/run/netns/c1".into(), "eth0".into());
-        Self { path: directory.join("sample.json"), owner, netns, ifname, home, mac }
+        Self { path: directory.join("sample.json"), owner, netns, ifname, home, mac, physical: false }
     }
 
     /// The record of an attachment, if there is one that can be read.
@@ -78,10 +84,11 @@ impl Record {
     }
 
     fn load(path: PathBuf) -> Option<Self> {
-        let Document { owner, netns, ifname, device, mac, up, addresses } =
+        let Document { owner, netns, ifname, device, mac, physical, up, addresses } =
             serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
         let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        Some(Self { path, owner, netns, ifname, home: Home { name: device, up, addresses }, mac: mac.parse().ok() })
+        let home = Home { name: device, up, addresses };
+        Some(Self { path, owner, netns, ifname, home, mac: mac.parse().ok(), physical })
     }
 
     /// Writes it, whole or not at all.
@@ -92,6 +99,7 @@ impl Record {
             ifname: self.ifname.clone(),
             device: self.home.name.clone(),
             mac: self.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            physical: self.physical,
             up: self.home.up,
             addresses: self.home.addresses.iter().map(ToString::to_string).collect(),
         };

@@ -20,6 +20,15 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("+ *: state node: directory /run/cni/* mode=0700", "a directory without x is one that nobody but root can use"),
     ("+ *: state node: ip*tables-save * chain XNET-*", "a chain that nothing leads to says whose addresses are"),
     ("+ *: state node: ip*tables-save * -A XNET-*", "a chain that nothing leads to says whose addresses are"),
+    ("- *: state c*: sysctl net.ipv6.conf.*.accept_dad=1", "IPAM has seen to it that addresses are unique"),
+    ("+ *: state c*: sysctl net.ipv6.conf.*.accept_dad=0", "IPAM has seen to it that addresses are unique"),
+    ("- *: state node: sysctl net.ipv6.conf.veth(*).accept_dad=1", "nobody else is on a link of two"),
+    ("+ *: state node: sysctl net.ipv6.conf.veth(*).accept_dad=0", "nobody else is on a link of two"),
+    ("+ *: answer.interfaces[*].mtu=*", "1.1.0 has room for MTUs"),
+    ("+ *: state node: directory /run/cni/host-device mode=0755", "what a device loses on its way is on record"),
+    ("+ *: state node: file /run/cni/host-device/*", "what a device loses on its way is on record"),
+    ("- *: state c*: sysctl net.ipv*.conf.*_notify=0", "neighbours may know a device's addresses from another link"),
+    ("+ *: state c*: sysctl net.ipv*.conf.*_notify=1", "neighbours may know a device's addresses from another link"),
 ];
 
 /// Whether a line of a difference is one of those that are wanted in every row.
@@ -31,6 +40,8 @@ pub(crate) fn is_wanted_everywhere(line: &str) -> bool {
 pub(crate) fn comparable(line: String) -> String {
     // Ours asks for no duplicate detection by a flag of the address; the Go suite switches it off for the interface.
     let line = line.replace(r#","nodad":true"#, "");
+    // Ours has no route to be deleted; what routes there are is compared.
+    let line = line.replace(r#","noprefixroute":true"#, "");
     // A member of ours in the backups of tuning, which says whose they are and what the sysctls were.
     match line.split_once(r#",\n \"xnet\": {"#) {
         Some((shared, _)) if line.contains(": file /run/cni/") => format!(r#"{shared}\n}}""#),
@@ -116,6 +127,8 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
 pub(crate) const ATTACHMENT: &[&str] = &[
     "- *: state node: link veth(*",
     "- *: state node: sysctl net.*.conf.veth(*",
+    "- *: state node: address veth(*",
+    r#"- *: state node: route *"dev":"veth(*"#,
     "- *: state c*: link eth0 *",
     "- *: state c*: sysctl net.*.conf.eth0.*",
     "- *: state c*: address eth0 *",
@@ -146,4 +159,30 @@ pub(crate) const SYSCTLS: &[&str] = &[
     "+ *(\"DEL*): state c1: sysctl *",
     "+ *: state node: file /run/cni/tuning/c1_eth0.json *",
     "+ *: state node: directory /run/cni *",
+];
+
+/// What the Go suite's ptp has set in the host, and host-local kept in mind, when it comes to look at the rest.
+pub(crate) const HOST: &[&str] = &[
+    "- *: state node: sysctl net.ipv4.ip_forward=1",
+    "- *: state node: sysctl net.*forwarding=1",
+    "+ *: state node: sysctl net.*forwarding=0",
+    "+ *: state node: sysctl net.ipv4.ip_forward=0",
+    "+ *: state node: sysctl net.ipv*.conf.*",
+    "- *: state node: sysctl net.ipv*.conf.*",
+    "- *: state node: directory /var/lib/cni/networks*",
+    "- *: state node: file /var/lib/cni/networks/net/l*",
+];
+
+/// A device whose name is taken, or a second DEL: the Go suite fails where nothing is left to do.
+pub(crate) const GONE: &[&str] = &[
+    r#"- *DEL*: answer.msg="failed to find \"*\" in containerNS: Link not found""#,
+    "- *DEL*: answer.code=999",
+    "- *DEL*: succeeded=false",
+    "+ *DEL*: succeeded=true",
+];
+
+/// An IPv6 address that detection would try again.
+pub(crate) const SETTLED: &[&str] = &[
+    r#"- *: state c1: address eth0 {"family":"inet6"*"tentative":true*"#,
+    r#"+ *: state c1: address eth0 {"family":"inet6"*"#,
 ];

@@ -11,11 +11,16 @@ mod chain;
 mod differences;
 mod errors;
 mod firewall;
+mod host_device;
 mod host_local;
 mod loopback;
+mod macvlan;
 mod portmap;
+mod ptp;
 mod row;
 mod sbr;
+mod static_ipam;
+mod tap;
 mod tuning;
 mod twins;
 
@@ -162,6 +167,121 @@ fn routes_by_source_that_can_not_be() {
 }
 
 #[test]
+fn pairs_of_ptp() {
+    assert_alike(ptp::addresses());
+}
+
+#[test]
+fn ptp_in_all_versions() {
+    assert_alike(ptp::versions());
+}
+
+#[test]
+fn routes_of_ptp() {
+    assert_alike(ptp::routes());
+}
+
+#[test]
+fn lives_of_ptp() {
+    assert_alike(ptp::lives());
+}
+
+#[test]
+fn ptp_that_can_not_be() {
+    assert_alike(ptp::refused());
+}
+
+#[test]
+fn macvlan_modes() {
+    assert_alike(macvlan::modes());
+}
+
+#[test]
+fn macvlan_members() {
+    assert_alike(macvlan::members());
+}
+
+#[test]
+fn masters_of_macvlan() {
+    assert_alike(macvlan::masters());
+}
+
+#[test]
+fn addresses_of_macvlan() {
+    assert_alike(macvlan::addresses());
+}
+
+#[test]
+fn lives_of_macvlan() {
+    assert_alike(macvlan::lives());
+}
+
+#[test]
+fn taps() {
+    assert_alike(tap::devices());
+}
+
+#[test]
+fn lives_of_taps() {
+    assert_alike(tap::lives());
+}
+
+#[test]
+fn devices_of_the_host() {
+    assert_alike(host_device::devices());
+}
+
+#[test]
+fn lives_of_devices() {
+    assert_alike(host_device::lives());
+}
+
+#[test]
+fn checks_of_devices() {
+    assert_alike(host_device::checks());
+}
+
+#[test]
+fn fixed_addresses() {
+    assert_alike(static_ipam::sources());
+}
+
+#[test]
+fn fixed_addresses_that_can_not_be() {
+    assert_alike(static_ipam::refused());
+}
+
+#[test]
+fn checks_of_ptp() {
+    assert_alike(ptp::checks());
+}
+
+#[test]
+fn checks_of_macvlan() {
+    assert_alike(macvlan::checks());
+}
+
+#[test]
+fn taps_that_can_not_be() {
+    assert_alike(tap::refused());
+}
+
+#[test]
+fn checks_of_taps() {
+    assert_alike(tap::checks());
+}
+
+#[test]
+fn devices_that_can_not_be() {
+    assert_alike(host_device::refused());
+}
+
+#[test]
+fn checks_of_fixed_addresses() {
+    assert_alike(static_ipam::checks());
+}
+
+#[test]
 fn the_table_is_long_enough() {
     let groups = [
         bridge::layer_2(),
@@ -195,6 +315,32 @@ fn the_table_is_long_enough() {
         sbr::options(),
         sbr::refused(),
     ];
+    let interfaces = [
+        ptp::addresses(),
+        ptp::versions(),
+        ptp::routes(),
+        ptp::lives(),
+        ptp::checks(),
+        ptp::refused(),
+        macvlan::modes(),
+        macvlan::members(),
+        macvlan::masters(),
+        macvlan::addresses(),
+        macvlan::lives(),
+        macvlan::checks(),
+        tap::devices(),
+        tap::refused(),
+        tap::lives(),
+        tap::checks(),
+        host_device::devices(),
+        host_device::refused(),
+        host_device::lives(),
+        host_device::checks(),
+        static_ipam::sources(),
+        static_ipam::refused(),
+        static_ipam::checks(),
+    ];
     assert!(groups.iter().map(Vec::len).sum::<usize>() >= 60);
     assert!(chained.iter().map(Vec::len).sum::<usize>() >= 80);
+    assert!(interfaces.iter().map(Vec::len).sum::<usize>() >= 60);
 }

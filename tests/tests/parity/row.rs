@@ -107,9 +107,12 @@ impl Row {
         Self { previous: Some(chain::previous()), steps: vec![ADD, CHECK, DEL], ..Self::new(plugin, name, config) }
     }
 
-    /// Whether the second container has a part in it. A chained plugin is not asked who else is there.
+    /// Whether the second container has a part in it. Only plugins whose containers share something are asked who else is
+    /// there.
     pub(crate) fn needs_c2(&self) -> bool {
-        self.previous.is_none() || self.prepare.contains("c2") || self.steps.iter().any(Step::is_about_c2)
+        matches!(self.plugin, "bridge" | "host-local" | "loopback")
+            || self.prepare.contains("c2")
+            || self.steps.iter().any(Step::is_about_c2)
     }
 
     /// Whether the state is read after this step. What CHECK of a chained plugin changes is seen after the next step, and
@@ -188,7 +191,8 @@ impl Row {
         self
     }
 
-    fn leaks(mut self, reason: &'static str, lines: &'static [&'static str]) -> Self {
+    /// A difference that is wanted, of which some line comes.
+    pub(crate) fn leaks(mut self, reason: &'static str, lines: &'static [&'static str]) -> Self {
         self.differences.push(Difference { lines, extent: Extent::Any, reason });
         self
     }

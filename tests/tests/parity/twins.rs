@@ -26,7 +26,7 @@ const SHOWN: usize = 40;
 /// The suite to compare with. For chained plugins that is the newest: Debian's stable release has mistakes in most of
 /// them that have been mended since.
 fn peer(row: &Row) -> Suite {
-    if row.previous.is_some() && Suite::has_newer() { Suite::Newer } else { Suite::Go }
+    if (row.is_newer || row.previous.is_some()) && Suite::has_newer() { Suite::Newer } else { Suite::Go }
 }
 
 fn verdict(row: &Row) -> Option<String> {

@@ -48,7 +48,7 @@ test: deps newer-go firewalld build ## Runs all tests
 	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) test --workspace
 	@$(MAKE) --no-print-directory test-vm
 
-test-vm: build ## Runs those that need a stock kernel, in a virtual machine (KERNEL=bookworm, trixie or sid)
+test-vm: newer-go build ## Runs those that need a stock kernel, in a virtual machine (KERNEL=bookworm, trixie or sid)
 	-@$(MAKE) --no-print-directory deps TOOLS="$(VM_TOOLS)" PEERS= PACKAGES="$(VM_PACKAGES)"
 	@XNET_BIN_DIR=$(CURDIR)/bin CARGO=$(CARGO) tests/vm/run.sh $(KERNEL)
 

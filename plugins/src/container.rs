@@ -10,8 +10,9 @@ use ipnetwork::IpNetwork;
 use kernel::netns::NetNs;
 use kernel::plan::{AddAddress, AddRoute, Deviation, Machine, Plan, SetUp, Setting, Settle, Side, Step, Sysctls};
 use kernel::route::Route;
+use kernel::{link, netlink};
 
-use crate::error::{from_deviation, from_netns};
+use crate::error::{attempt, from_deviation, from_netns};
 
 /// `RT_SCOPE_LINK`.
 const SCOPE_LINK: u8 = 253;
@@ -169,7 +170,7 @@ pub fn recorded<'a>(previous: &'a AddResult, attachment: &Attachment) -> Result<
 }
 
 /// Checks that the container's link `name` still is up, if it has addresses, and has the addresses and routes of a previous
-/// result.
+/// result; its routes are those of the VRF that it is in, if it is in one.
 ///
 /// # Errors
 ///
@@ -178,24 +179,39 @@ pub fn check(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<
     if !previous.ips.is_empty() {
         check_up(machine, name)?;
     }
+    let vrf = table_of(machine, name)?;
     for ip in &previous.ips {
         let link = name.to_owned();
         let step = AddAddress { side: Side::Container, link, address: ip.address, nodad: true, noprefixroute: false };
         step.check(machine).map_err(from_deviation)?;
-        check_reach(machine, name, ip)?;
+        check_reach(machine, name, ip, vrf)?;
     }
     for route in &previous.routes {
-        let wanted = Route { gateway: route.gw, table: route.table, priority: route.priority, ..Route::to(route.dst) };
+        let (gateway, table, priority) = (route.gw, route.table.or(vrf), route.priority);
+        let wanted = Route { gateway, table, priority, ..Route::to(route.dst) };
         let step = AddRoute { side: Side::Container, link: name.to_owned(), route: wanted };
         step.check(machine).map_err(|deviation| match deviation {
             Deviation::RouteMissing(mut missing) => {
                 (missing.mtu, missing.advmss, missing.scope) = (route.mtu, route.advmss, route.scope);
+                missing.table = route.table;
                 from_deviation(Deviation::RouteMissing(missing))
             }
             other => from_deviation(other),
         })?;
     }
     Ok(())
+}
+
+/// The table in which routes through the link are looked up, when that is not the main one.
+fn table_of(machine: &mut Machine, name: &str) -> Result<Option<u32>, Error> {
+    vrf_table(machine, name).map_err(|error| attempt(format_args!("look at the link {name}"), error))
+}
+
+fn vrf_table(machine: &mut Machine, name: &str) -> Result<Option<u32>, netlink::Error> {
+    let container = machine.side(Side::Container)?;
+    let Some(master) = container.link(name)?.and_then(|link| link.master) else { return Ok(None) };
+    let found = container.lookups(&[link::get_by_index(master)])?;
+    Ok(found.into_iter().flatten().find_map(|master| master.vrf_table))
 }
 
 /// Checks that the container's link `name` is up.
@@ -217,8 +233,10 @@ pub fn check_up(machine: &mut Machine, name: &str) -> Result<(), Error> {
 ///
 /// What is missing.
 pub fn check_gateways(machine: &mut Machine, name: &str, previous: &AddResult) -> Result<(), Error> {
+    let table = table_of(machine, name)?;
     for ip in &previous.ips {
         for route in by_gateway(ip)? {
+            let route = Route { table, ..route };
             let step = AddRoute { side: Side::Container, link: name.to_owned(), route };
             step.check(machine).map_err(|_| unreachable(name, ip))?;
         }
@@ -232,11 +250,12 @@ fn unreachable(name: &str, ip: &IpConfig) -> Error {
 }
 
 /// Checks that the network of an address can be reached. An IPv4 address alone has none (`fib_add_ifaddr`).
-fn check_reach(machine: &mut Machine, name: &str, ip: &IpConfig) -> Result<(), Error> {
+fn check_reach(machine: &mut Machine, name: &str, ip: &IpConfig, vrf: Option<u32>) -> Result<(), Error> {
     if ip.address.is_ipv4() && ip.address.prefix() == 32 {
         return Ok(());
     }
     let network = IpNetwork::new(ip.address.network(), ip.address.prefix()).unwrap_or(ip.address);
-    let step = AddRoute { side: Side::Container, link: name.to_owned(), route: Route::to(network) };
+    let route = Route { table: vrf, ..Route::to(network) };
+    let step = AddRoute { side: Side::Container, link: name.to_owned(), route };
     step.check(machine).map_err(|_| unreachable(name, ip))
 }

@@ -9,7 +9,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-limit=${XNET_VM_SECONDS:-300}
+limit=${XNET_VM_SECONDS:-600}
 shell=
 [ "${1:-}" != --shell ] || { shell=1; shift; }
 suite=${1:-bookworm}
@@ -37,7 +37,7 @@ trap 'exit 1' HUP INT TERM
 cat >"$job" <<JOB
 KERNEL='$kernel'
 . '$here/guest.sh'
-export XNET_BIN_DIR='${XNET_BIN_DIR:-$root/bin}' INSTA_UPDATE=no RUST_BACKTRACE='${RUST_BACKTRACE:-0}'
+export XNET_BIN_DIR='${XNET_BIN_DIR:-$root/bin}' XNET_NEWER_GO_DIR='${XNET_NEWER_GO_DIR:-}' INSTA_UPDATE=no RUST_TEST_THREADS=2 RUST_BACKTRACE='${RUST_BACKTRACE:-0}'
 JOB
 
 if [ -n "$shell" ]; then
@@ -52,8 +52,10 @@ fi
 while read -r package target arguments; do
     case $package in '' | '#'*) continue ;; esac
     built=$(cd "$root" && ${CARGO:-cargo} test -q -p "$package" "$target" --no-run --message-format=json) || exit 1
-    binary=$(echo "$built" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
-    directory=$(echo "$built" | sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"[^"]*".*/\1/p' | tail -n 1)
+    # Of all that was built, the program whose profile is that of tests.
+    built=$(echo "$built" | grep '"overflow_checks":[a-z]*,"test":true' | grep '"executable":"' | tail -n 1)
+    binary=$(echo "$built" | sed 's/.*"executable":"\([^"]*\)".*/\1/')
+    directory=$(echo "$built" | sed 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*/\1/')
     echo "try '$directory' '$binary' $arguments ${TESTS:-}"
 done <"$here/tests.list" >"$job.list"
 cat "$job.list" >>"$job"

@@ -21,8 +21,7 @@ use cni::plugin::{Attachment, Call, Plugin, ValidAttachments};
 use cni::result::{AddResult, IpConfig};
 use cni::{Code, Error, Version};
 use kernel::link::{self, Link, NewVrf};
-use kernel::plan::{AddAddress, AddRoute, Applied, CreateVrf, Deviation, Enslave, Machine, Plan, Side};
-use kernel::route::Route;
+use kernel::plan::{Applied, CreateVrf, Deviation, Enslave, Machine, Plan, SetUp, Side};
 use kernel::{Handle, netlink};
 use nix::errno::Errno;
 
@@ -127,8 +126,10 @@ fn survey(machine: &mut Machine, config: &Config, ifname: &str) -> Result<Option
         None => config.table.map_or_else(|| free_table(container), Ok).map_err(looking)?,
     };
     let vrf = NewVrf { name: config.vrf.clone(), table };
-    if there.is_none() {
-        plan.push(CreateVrf { side: SIDE, vrf: vrf.clone() });
+    match there {
+        None => plan.push(CreateVrf { side: SIDE, vrf: vrf.clone() }),
+        Some(vrf) if !vrf.up => plan.push(SetUp { side: SIDE, link: vrf.name }),
+        Some(_) => {}
     }
     plan.push(Enslave {
         side: SIDE,
@@ -202,35 +203,19 @@ fn check(machine: &mut Machine, config: &Config, attachment: &Attachment, previo
     if !vrf.up {
         return Err(from_deviation(Deviation::LinkDown(vrf.name)));
     }
-    expected(previous, attachment, vrf.vrf_table).check(machine).map_err(from_deviation)
+    container::check(machine, ifname, &of_interface(previous, ifname))
 }
 
-/// What the result says about the interface, as steps: its addresses, and its routes in the VRF's table.
-fn expected(previous: &AddResult, attachment: &Attachment, vrf_table: Option<u32>) -> Plan {
-    let name = attachment.ifname.as_str();
+/// What a result says about one interface. It does not say which interface a route belongs to, which is plain as long as
+/// there is only one.
+fn of_interface(result: &AddResult, name: &str) -> AddResult {
     let is_own = |ip: &IpConfig| {
-        let interface = ip.interface.and_then(|index| previous.interfaces.get(index));
+        let interface = ip.interface.and_then(|index| result.interfaces.get(index));
         interface.is_some_and(|interface| interface.name == name)
     };
-    let mut plan = Plan::new();
-    for ip in previous.ips.iter().filter(|ip| is_own(ip)) {
-        plan.push(AddAddress {
-            side: SIDE,
-            link: name.to_owned(),
-            address: ip.address,
-            nodad: true,
-            noprefixroute: false,
-        });
-    }
-    // A result does not say which interface a route belongs to, which is plain as long as there is only one.
-    if previous.ips.iter().all(is_own) {
-        for route in &previous.routes {
-            let (gateway, priority, table) = (route.gw, route.priority, route.table.or(vrf_table));
-            let route = Route { gateway, priority, table, ..Route::to(route.dst) };
-            plan.push(AddRoute { side: SIDE, link: name.to_owned(), route });
-        }
-    }
-    plan
+    let (own, others): (Vec<IpConfig>, Vec<IpConfig>) = result.ips.iter().cloned().partition(is_own);
+    let routes = if others.is_empty() { result.routes.clone() } else { Vec::new() };
+    AddResult { ips: own, routes, ..AddResult::default() }
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ fn a_vrf_that_is_there_is_used_if_it_is_the_one_that_is_meant() {
 #[ignore = "needs the virtual machine: make test-vm"]
 fn check_finds_what_was_changed() {
     let lost = "failed to find net1 associated to vrf blue";
-    let default = "Expected Route {Dst:{IP:0.0.0.0 Mask:00000000} GW:<nil> MTU:0 AdvMSS:0 Priority:0 Table:1 \
+    let default = "Expected Route {Dst:{IP:0.0.0.0 Mask:00000000} GW:<nil> MTU:0 AdvMSS:0 Priority:0 Table:<nil> \
                    Scope:<nil>} not found in routing table";
     namespace(|| {
         shell(POD);

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use harness::{Chain, Echo, Netns, Network, Node, Plugin, Transport, published, sh, short_chain, with};
 use serde_json::{Value, json};
@@ -187,6 +188,11 @@ fn a_port_of_a_dead_container_is_free() {
         let network = network("nftables", &json!({}), json!({}));
         network.add(&dead).ok();
         dead.vanish();
+        // The kernel takes the namespace down, with the link to it, in its own time, and nothing tells when.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while sh("ip -brief link show type bridge_slave").contains("veth") && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
         network.add(&alive).ok();
         network.del(&dead).ok();
         let echo = Echo::start(&alive, INSIDE);

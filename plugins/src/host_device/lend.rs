@@ -65,27 +65,60 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Takes an attachment's device back: out of the container, or out of the crowd of the host's links, where the kernel puts
 /// it when the container's namespace dies first. That there is none is fine.
 pub(super) fn take_back(request: &Request<'_>, directory: &Path, machine: &mut Machine) -> Result<(), Error> {
-    let record = Record::read(directory, &request.owner);
-    let ifname = request.attachment.ifname.as_str();
-    match (lent(machine, ifname, record.as_ref())?, &record) {
-        (Some(device), _) => {
-            let home = home(&device, record.as_ref())?;
-            MoveDevice { home, name: device.name, mac: None }.undo(machine).map_err(stays_out)?;
-        }
-        (None, Some(record)) if !take_in(record, machine, PATIENCE)? && record.physical => {
-            // Something keeps its namespace alive. The record stays, so that GC finds the device when it comes.
-            let device = &record.home.name;
-            request.call.warn(format_args!("the device {device} is neither in the container nor back in the host"));
-            return Ok(());
-        }
-        _ => {}
+    let Some(record) = Record::read(directory, &request.owner) else {
+        Record::remove_draft(directory, &request.owner);
+        return take_unrecorded(request, machine);
+    };
+    // The runtime may not know the namespace any more, and it may be there all the same.
+    let is_told = machine.container_netns().is_some();
+    let found = if is_told {
+        recover(&record, machine, PATIENCE)?
+    } else {
+        recover(&record, &mut whereabouts(&record)?, PATIENCE)?
+    };
+    if !found {
+        let device = &record.home.name;
+        request.call.warn(format_args!("the device {device} is neither in the container nor back in the host"));
     }
-    forget(record.as_ref())
+    Ok(())
 }
 
-/// The device in the container. Without a record that is the link of the attachment's name. With one it has two of the
-/// three that it had: name, alias, hardware address; so a container that changes one of them does not lose it, and what it
-/// puts in the device's place is not taken for it.
+/// Takes back a device of which there is no record: the Go suite has lent it, and leaves devices down.
+fn take_unrecorded(request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
+    let Some(device) = lent(machine, request.attachment.ifname.as_str(), None)? else { return Ok(()) };
+    let name = device.name;
+    let Some(home) = device.alias.filter(|alias| !alias.is_empty()) else {
+        return Err(Error::internal(format!("failed to find original ifname for \"{name}\" (alias is not set)")));
+    };
+    MoveDevice { home: Home { name: home, ..Home::default() }, name, mac: None }.undo(machine).map_err(stays_out)
+}
+
+/// Takes a device of which there is a record back. A physical one that is nowhere may come yet, when whatever keeps its
+/// namespace alive ends: then the answer is no, and the record stays, so that GC finds the device.
+fn recover(record: &Record, machine: &mut Machine, patience: Duration) -> Result<bool, Error> {
+    match lent(machine, &record.ifname, Some(record))? {
+        Some(device) => {
+            let step = MoveDevice { home: record.home.clone(), name: device.name, mac: record.mac };
+            step.undo(machine).map_err(stays_out)?;
+        }
+        None if !take_in(record, machine, patience)? && record.physical => return Ok(false),
+        None => {}
+    }
+    record.remove().map_err(|error| attempt(format_args!("failed to remove {record}"), error))?;
+    Ok(true)
+}
+
+/// The host, with the container's namespace if that is still where it was.
+fn whereabouts(record: &Record) -> Result<Machine, Error> {
+    match NetNs::open(&record.netns) {
+        Ok(netns) => Machine::with_container(netns).map_err(|error| attempt("enter the container's netns", error)),
+        Err(_) => Ok(Machine::host_only()),
+    }
+}
+
+/// The device in the container. Without a record that is the link of the attachment's name. With one it has two of its
+/// marks: name, alias, hardware address and, if it is physical, being that, which no container can make. So a container that
+/// changes one of them does not lose it, and what it puts in the device's place is not taken for it.
 pub(super) fn lent(machine: &mut Machine, ifname: &str, record: Option<&Record>) -> Result<Option<Link>, Error> {
     if machine.container_netns().is_none() {
         return Ok(None);
@@ -94,11 +127,13 @@ pub(super) fn lent(machine: &mut Machine, ifname: &str, record: Option<&Record>)
     let found = match record {
         None => inside.and_then(|side| side.link(ifname)),
         Some(record) => {
-            let is_it = |link: &Link| {
-                let marks = [link.name == ifname, is_marked(link, record), link.mac == record.mac];
-                marks.iter().filter(|mark| **mark).count() >= 2
+            let marks = |link: &Link| {
+                let physical = record.physical && link.kind.is_none();
+                let marks = [link.name == ifname, is_marked(link, record), has_address(link, record), physical];
+                marks.iter().filter(|mark| **mark).count()
             };
-            inside.and_then(|side| side.links()).map(|links| links.into_iter().find(is_it))
+            let likely = |links: Vec<Link>| links.into_iter().filter(|link| marks(link) >= 2).max_by_key(marks);
+            inside.and_then(|side| side.links()).map(likely)
         }
     };
     found.map_err(|error| attempt("look at the container's links", error))
@@ -108,17 +143,8 @@ fn is_marked(link: &Link, record: &Record) -> bool {
     link.alias.as_ref() == Some(&record.home.name)
 }
 
-/// How the device is to be in the host. Without a record it was lent by the Go suite, which leaves devices down.
-fn home(device: &Link, record: Option<&Record>) -> Result<Home, Error> {
-    let alias = device.alias.clone().filter(|alias| !alias.is_empty());
-    match (record, alias) {
-        (Some(record), _) => Ok(record.home.clone()),
-        (None, Some(name)) => Ok(Home { name, ..Home::default() }),
-        (None, None) => {
-            let name = &device.name;
-            Err(Error::internal(format!("failed to find original ifname for \"{name}\" (alias is not set)")))
-        }
-    }
+fn has_address(link: &Link, record: &Record) -> bool {
+    link.mac.is_some() && link.mac == record.mac
 }
 
 /// Gives a device that has come back by itself its name and the rest, and waits for one that can come. Whether it is at
@@ -131,7 +157,7 @@ pub(super) fn take_in(record: &Record, machine: &mut Machine, patience: Duration
     let monitor = Monitor::open(LINKS).map_err(|error| failed(error.into()))?;
     loop {
         let links = machine.host().and_then(|host| host.links()).map_err(failed)?;
-        let is_lost = |link: &&Link| is_marked(link, record) && (link.mac == record.mac || link.kind.is_none());
+        let is_lost = |link: &&Link| is_marked(link, record) && (has_address(link, record) || link.kind.is_none());
         if let Some(lost) = links.iter().find(is_lost) {
             if links.iter().any(|link| link.name == *device && link.index != lost.index) {
                 let text =
@@ -144,7 +170,7 @@ pub(super) fn take_in(record: &Record, machine: &mut Machine, patience: Duration
             host.call(request).and_then(|()| record.home.restore(machine)).map_err(failed)?;
             return Ok(true);
         }
-        let never_left = links.iter().any(|link| link.name == *device && link.mac == record.mac);
+        let never_left = links.iter().any(|link| link.name == *device && has_address(link, record));
         if never_left || !record.physical || !monitor.wait(deadline).map_err(|error| failed(error.into()))? {
             return Ok(never_left);
         }
@@ -161,35 +187,15 @@ fn stays_out(failure: Failure) -> Error {
     }
 }
 
-fn forget(record: Option<&Record>) -> Result<(), Error> {
-    let Some(record) = record else { return Ok(()) };
-    record.remove().map_err(|error| attempt(format_args!("failed to remove {record}"), error))
-}
-
 /// Takes back what attachments of the network have that are not valid.
 pub(super) fn gc(name: &NetName, valid: &ValidAttachments, directory: &Path) -> Result<(), Error> {
     let live = Live::of(name, valid);
     let records = Record::all(directory).map_err(|error| attempt("look for devices that are lent", error))?;
     let mut failures = Failures::default();
     for record in records.iter().filter(|record| live.is_stale(&record.owner)) {
-        failures.note(collect(record));
+        // The path may be another container's by now, with another link of that name; the marks tell.
+        failures
+            .note(whereabouts(record).and_then(|mut machine| recover(record, &mut machine, Duration::ZERO)).map(drop));
     }
     failures.into_result()
-}
-
-fn collect(record: &Record) -> Result<(), Error> {
-    let mut machine = match NetNs::open(&record.netns) {
-        Ok(netns) => Machine::with_container(netns).map_err(|error| attempt("enter the container's netns", error))?,
-        Err(_) => Machine::host_only(),
-    };
-    // The path may be another container's by now, with another link of that name.
-    match lent(&mut machine, &record.ifname, Some(record))? {
-        Some(device) => {
-            let step = MoveDevice { home: record.home.clone(), name: device.name, mac: record.mac };
-            step.undo(&mut machine).map_err(stays_out)?;
-        }
-        None if !take_in(record, &mut machine, Duration::ZERO)? && record.physical => return Ok(()),
-        None => {}
-    }
-    forget(Some(record))
 }

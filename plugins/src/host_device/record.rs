@@ -106,10 +106,15 @@ impl Record {
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
         }
-        let draft = self.path.with_extension("new");
+        let draft = draft(&self.path);
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(serde_json::to_string(&document)?.as_bytes())?;
         fs::rename(&draft, &self.path)
+    }
+
+    /// Removes what an ADD of the attachment that was killed while it wrote may have left.
+    pub(super) fn remove_draft(directory: &Path, owner: &Owner) {
+        let _ = fs::remove_file(draft(&path(directory, owner)));
     }
 
     /// Removes it.
@@ -119,6 +124,11 @@ impl Record {
             _ => Ok(()),
         }
     }
+}
+
+/// Where it is written before it is whole.
+fn draft(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// Names of containers and interfaces are names of files; the network's may be as long as it likes, so it is a hash.

@@ -168,7 +168,7 @@ fn a_physical_device_is_waited_for() {
 }
 
 #[test]
-fn two_of_three_marks_tell_the_device_from_others() {
+fn two_marks_tell_the_device_from_others() {
     with_device(|machine, container| {
         let step = step(machine);
         let record = Record::sample(Path::new("/nonexistent"), step.home.clone(), step.mac);

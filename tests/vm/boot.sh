@@ -37,21 +37,27 @@ done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' | while read -r file; do
 done
 (cd "$work/root" && find . | busybox cpio -o -H newc 2>/dev/null >"$work/initramfs")
 
-if [ -n "$seconds" ]; then
-    set -- timeout --foreground -k 5 "$seconds" qemu-system-x86_64 -serial stdio -monitor none
-else
-    set -- qemu-system-x86_64 -serial mon:stdio
-fi
 # The kernel says nothing unless it panics, and then the machine ends. One processor, and a plain one: a second costs half
 # as much again for the same work, and what programs do with vectors is slow to emulate.
+machine() {
+    exec "$@" -display none -nodefaults -no-user-config -no-reboot \
+        -machine q35 -accel "${XNET_VM_ACCEL:-tcg,thread=multi}" -cpu qemu64 -smp 1 -m 1536 \
+        -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
+        -append "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off nokaslr cryptomgr.notests \
+random.trust_cpu=on audit=0 selinux=0 apparmor=0 tsc=reliable clocksource=tsc cgroup_no_v1=all" \
+        -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
+        -device isa-debug-exit,iobase=0xf4,iosize=0x04
+}
+
 status=0
-"$@" -display none -nodefaults -no-user-config -no-reboot \
-    -machine q35 -accel "${XNET_VM_ACCEL:-tcg,thread=multi}" -cpu qemu64 -smp 1 -m 1536 \
-    -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-    -append "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off nokaslr cryptomgr.notests random.trust_cpu=on \
-audit=0 selinux=0 apparmor=0 tsc=reliable clocksource=tsc cgroup_no_v1=all" \
-    -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
-    -device isa-debug-exit,iobase=0xf4,iosize=0x04 || status=$?
+if [ -n "$seconds" ]; then
+    # In the background, because a shell that waits for a program hears no signal.
+    machine timeout --foreground -k 5 "$seconds" qemu-system-x86_64 -serial stdio -monitor none </dev/null &
+    trap 'kill $! 2>/dev/null; exit 1' HUP INT TERM
+    wait $! || status=$?
+else
+    (machine qemu-system-x86_64 -serial mon:stdio) || status=$?
+fi
 
 # That device ends qemu with twice the number written to it plus one; any other end is none that was meant.
 case $status in

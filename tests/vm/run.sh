@@ -31,38 +31,56 @@ for tool in qemu-system-x86_64 busybox modprobe timeout; do
 done
 kernel=$("$here/kernel.sh" "$suite") || skip "no kernel of $suite"
 
-job=$(mktemp)
-trap 'rm -f "$job" "$job.list"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-cat >"$job" <<JOB
+cat >"$work/job" <<JOB
 KERNEL='$kernel'
 . '$here/guest.sh'
-export XNET_BIN_DIR='${XNET_BIN_DIR:-$root/bin}' XNET_NEWER_GO_DIR='${XNET_NEWER_GO_DIR:-}' INSTA_UPDATE=no RUST_TEST_THREADS=2 RUST_BACKTRACE='${RUST_BACKTRACE:-0}'
+export XNET_BIN_DIR='${XNET_BIN_DIR:-$root/bin}' XNET_NEWER_GO_DIR='${XNET_NEWER_GO_DIR:-}'
+export INSTA_UPDATE=no RUST_TEST_THREADS=2 RUST_BACKTRACE='${RUST_BACKTRACE:-0}'
 JOB
 
 if [ -n "$shell" ]; then
     echo "echo \"Linux \$(uname -r); changes stay in memory; leave with exit, or kill the machine with Ctrl-A X\"
         cd '$root' && stty -F /dev/ttyS0 sane && setsid -c bash -i </dev/ttyS0 >/dev/ttyS0 2>&1
-        leave 0" >>"$job"
-    "$here/boot.sh" "$kernel" "$job"
+        leave 0" >>"$work/job"
+    "$here/boot.sh" "$kernel" "$work/job"
     exit
 fi
 
-# One line a test binary: its directory, itself, its arguments.
+# One line a test binary: its directory, itself, its arguments. A job for each group.
+groups=1
+cp "$work/job" "$work/job.1"
 while read -r package target arguments; do
-    case $package in '' | '#'*) continue ;; esac
+    case $package in
+    '#'*) continue ;;
+    '') groups=$((groups + 1)) && cp "$work/job" "$work/job.$groups" && continue ;;
+    esac
     built=$(cd "$root" && ${CARGO:-cargo} test -q -p "$package" "$target" --no-run --message-format=json) || exit 1
     # Of all that was built, the program whose profile is that of tests.
     built=$(echo "$built" | grep '"overflow_checks":[a-z]*,"test":true' | grep '"executable":"' | tail -n 1)
     binary=$(echo "$built" | sed 's/.*"executable":"\([^"]*\)".*/\1/')
     directory=$(echo "$built" | sed 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*/\1/')
-    echo "try '$directory' '$binary' $arguments ${TESTS:-}"
-done <"$here/tests.list" >"$job.list"
-cat "$job.list" >>"$job"
-echo finish >>"$job"
+    echo "try '$directory' '$binary' $arguments ${TESTS:-}" >>"$work/job.$groups"
+done <"$here/tests.list"
 
+# The groups at the same time, each in a machine of its own; what they say one after the other.
 begun=$(date +%s)
-status=0
-"$here/boot.sh" "$kernel" "$job" "$limit" || status=$?
+pids=
+trap 'kill $pids 2>/dev/null; exit 1' HUP INT TERM
+for group in $(seq $groups); do
+    echo finish >>"$work/job.$group"
+    "$here/boot.sh" "$kernel" "$work/job.$group" "$limit" >"$work/out.$group" 2>&1 &
+    pids="$pids $!"
+done
+status=0 group=0
+for pid in $pids; do
+    group=$((group + 1))
+    ended=0
+    wait "$pid" || ended=$?
+    cat "$work/out.$group"
+    [ $ended -eq 0 ] || status=$ended
+done
 echo "xnet-vm: Linux $(cat "$kernel/version"), $(($(date +%s) - begun)) s in all, exit status $status"
 exit $status

@@ -6,7 +6,7 @@
 //!
 //! Since Linux 6.11 the kernel deletes by a pattern (`CTA_FILTER`), which takes it a tenth of a millisecond. Older ones
 //! refuse that, and are asked for a list (filtered since 5.8, which even older ones ignore) from which flows are named one
-//! by one, by tuple and id, so that none goes which took its place in between. A list costs some ten milliseconds even
+//! by one, by tuple and id, so that one which took its place in between stays. A list costs some ten milliseconds even
 //! when it is empty: the kernel has one table for all namespaces, and locks each of its buckets on the way (262,144, as it
 //! makes for a few gigabytes of memory). How many connections a namespace has is counted, so where there are none nothing
 //! is listed.

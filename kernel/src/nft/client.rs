@@ -14,7 +14,7 @@ use super::read::{self, Entry, RuleEntry};
 use super::socket::{self, Ending, Failure};
 use super::table::{Family, ObjectName, TableName};
 use super::value::Value;
-use super::{chain, farewell, rule, set};
+use super::{chain, farewell, loading, rule, set};
 use crate::conntrack::Conntrack;
 use crate::netlink::{self, Frame, Request};
 
@@ -41,7 +41,8 @@ impl Nft {
     ///
     /// [`Error::NoSupport`] when the kernel has no netfilter netlink, else what `socket(2)` answers.
     pub fn open() -> Result<Self, Error> {
-        let socket = socket::open().map_err(|error| Error::socket("open a netfilter socket", error))?;
+        let open = || socket::open().map_err(|error| Error::socket("open a netfilter socket", error));
+        let socket = loading::patiently(open)?;
         Ok(Self { socket, farewell: None, answered: false })
     }
 
@@ -94,18 +95,19 @@ impl Nft {
         if batch.is_empty() {
             return Ok(());
         }
-        let numbered = (1..).zip(batch.changes());
-        let messages =
-            numbered.map(|(id, change)| (change.flags(), message(change.family(), change.message(id)))).collect();
-        match socket::transact(&self.socket, messages, ending) {
-            Ok(()) => Ok(()),
-            Err(Failure::Refused(index, refusal)) => {
-                let change = index.and_then(|at| batch.changes().get(at));
-                let action = change.map_or_else(|| summary(batch), Change::to_string);
-                Err(Error::refused(action, refusal, index, change.is_none()))
+        loading::patiently(|| {
+            let numbered = (1..).zip(batch.changes());
+            let messages = numbered.map(|(id, change)| (change.flags(), message(change.family(), change.message(id))));
+            match socket::transact(&self.socket, messages.collect(), ending) {
+                Ok(()) => Ok(()),
+                Err(Failure::Refused(index, refusal)) => {
+                    let change = index.and_then(|at| batch.changes().get(at));
+                    let action = change.map_or_else(|| summary(batch), Change::to_string);
+                    Err(Error::refused(action, refusal, index, change.is_none()))
+                }
+                Err(Failure::Socket(error)) => Err(Error::socket(summary(batch), error)),
             }
-            Err(Failure::Socket(error)) => Err(Error::socket(summary(batch), error)),
-        }
+        })
     }
 
     /// The generation of the namespace's ruleset: a number that every transaction changes, whoever makes it.
@@ -173,6 +175,8 @@ impl Nft {
         let question = |(set, key): &(&ObjectName, &Value)| {
             request(set.table.family, NfTablesMessage::GetSetElement(set::key(set, key)))
         };
+        // What it needs is loaded by then.
+        self.supported()?;
         let mut requests = vec![request(Family::Inet, generation())];
         requests.extend(targets.iter().map(question));
         let action = "look elements up";
@@ -255,8 +259,11 @@ impl Nft {
         question: NfTablesMessage,
         action: impl fmt::Display,
     ) -> Result<Vec<Frame>, Error> {
-        let answer = self.socket.request(request(family, question));
-        answer.map_err(|error| self.refused(error, &action))
+        let request = request(family, question);
+        loading::patiently(|| {
+            let answer = self.socket.request(request.clone());
+            answer.map_err(|error| self.refused(error, &action))
+        })
     }
 
     pub(crate) fn list(
@@ -265,8 +272,11 @@ impl Nft {
         question: NfTablesMessage,
         action: impl fmt::Display,
     ) -> Result<Vec<Frame>, Error> {
-        let answer = self.socket.dump(&request(family, question));
-        answer.map_err(|error| self.refused(error, &action))
+        let request = request(family, question);
+        loading::patiently(|| {
+            let answer = self.socket.dump(&request);
+            answer.map_err(|error| self.refused(error, &action))
+        })
     }
 
     /// A kernel with netfilter but without nf_tables calls every question an invalid argument (`nfnetlink_rcv_msg`).

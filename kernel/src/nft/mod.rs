@@ -29,6 +29,7 @@ mod client;
 mod elements;
 mod error;
 mod farewell;
+mod loading;
 mod read;
 mod removal;
 mod rule;

@@ -195,28 +195,11 @@ pub(super) fn remove(nft: &mut Nft, owner: &Owner, known: &[IpAddr]) -> Result<(
 pub(super) fn gc(nft: &mut Nft, is_stale: &dyn Fn(&str) -> bool) -> Result<(), Error> {
     for set in nft.sets(&TABLE)? {
         nft.remove_owned(&set, is_stale)?;
-        if nft.elements(&set).is_ok_and(|elements| elements.is_empty()) {
-            remove_subnet(nft, set)?;
+        if let Some(subnet) = Subnet::parse(&set.name) {
+            nft.retire(&[set], &[(TABLE.object(POSTROUTING), subnet.rule_comment())], &[])?;
         }
     }
     Ok(())
-}
-
-/// Removes a set and its rule. If it has got an element in the meantime, the kernel refuses and both stay; if somebody
-/// else removed them, there is nothing left to do.
-fn remove_subnet(nft: &mut Nft, set: ObjectName) -> Result<(), Error> {
-    let Some(subnet) = Subnet::parse(&set.name) else { return Ok(()) };
-    let chain = TABLE.object(POSTROUTING);
-    let comment = subnet.rule_comment();
-    let mut batch = Batch::new();
-    for rule in nft.rules(&chain)?.into_iter().filter(|rule| rule.comment.as_ref() == Some(&comment)) {
-        batch.push(Change::DeleteRule(chain.clone(), rule.handle));
-    }
-    batch.push(Change::DeleteSet(set));
-    match nft.commit(&batch) {
-        Err(error) if !error.is_busy() && !error.is_not_found() => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Removes rules of the Go suite whose comment, which is a tag like ours, is `owned`.

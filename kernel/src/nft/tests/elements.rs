@@ -227,3 +227,53 @@ fn a_rehearsal_leaves_nothing() {
         assert_eq!(nft(&["-a", "list", "ruleset"]), before);
     });
 }
+
+#[test]
+fn sets_retire_with_their_rules_when_they_are_empty() {
+    namespace(|| {
+        let mut kernel = Nft::open().unwrap();
+        let (sources, chain) = (TABLE.object("sources"), TABLE.object("postrouting"));
+        let users = [(chain.clone(), "all sources".to_owned())];
+        let retire = |kernel: &mut Nft| kernel.retire(std::slice::from_ref(&sources), &users, &[]).unwrap();
+        assert!(!retire(&mut kernel), "there is none");
+        let one = owned("one", &["10.0.0.1"]);
+        one.apply(&mut kernel).unwrap();
+        assert!(!retire(&mut kernel));
+        assert_eq!(one.check(&mut kernel).unwrap(), None);
+        one.remove(&mut kernel).unwrap();
+        assert!(retire(&mut kernel));
+        assert!(!kernel.set_exists(&sources).unwrap() && kernel.rules(&chain).unwrap().is_empty());
+        one.apply(&mut kernel).unwrap();
+        assert_eq!(one.check(&mut kernel).unwrap(), None);
+    });
+}
+
+/// Whoever was told that its element is there has it, also while others retire the set in every moment when it is empty.
+#[test]
+fn a_set_in_use_does_not_retire() {
+    namespace(|| {
+        let here = crate::netns::NetNs::current().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (here, done) = (&here, &done);
+            scope.spawn(move || {
+                here.run(|| {
+                    let mut kernel = Nft::open().unwrap();
+                    let users = [(TABLE.object("postrouting"), "all sources".to_owned())];
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        kernel.retire(&[TABLE.object("sources")], &users, &[]).unwrap();
+                    }
+                })
+                .unwrap();
+            });
+            let mut kernel = Nft::open().unwrap();
+            let one = owned("one", &["10.0.0.1"]);
+            for _ in 0..200 {
+                one.apply(&mut kernel).unwrap();
+                assert_eq!(one.check(&mut kernel).unwrap(), None);
+                one.remove(&mut kernel).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    });
+}

@@ -1,6 +1,6 @@
 //! DEL and GC: what an attachment has in our table.
 
-use kernel::nft::{self, Batch, Change, Data, Entry, Error, Nft, ObjectName, Value};
+use kernel::nft::{self, Data, Entry, Error, Nft, ObjectName, Value};
 
 use super::layout::{self, ATTACHMENTS, Conditions, Masquerade, TABLE};
 use super::{key, redirect};
@@ -65,47 +65,14 @@ fn search(nft: &mut Nft, owned: &dyn Fn(&str) -> bool) -> Result<Vec<Redirect>, 
 /// Removes everything that is stale, and then what belongs to networks that have nothing left.
 pub(in crate::portmap) fn gc(nft: &mut Nft, is_stale: &dyn Fn(&str) -> bool) -> Result<Vec<Redirect>, Error> {
     let redirects = search(nft, is_stale)?;
-    let mut conditional = Vec::new();
     for set in nft.sets(&TABLE)? {
-        if let Some((chain, comment)) = Masquerade::named(&set.name) {
-            let mut batch = Batch::new();
-            delete_rules(nft, &chain, &comment, &mut batch)?;
-            retire(nft, &[set], batch)?;
-        } else if let Some(objects) = Conditions::named(&set.name) {
-            conditional.push(objects);
+        if let Some(user) = Masquerade::named(&set.name) {
+            nft.retire(&[set], &[user], &[])?;
+        } else if let Some([hostip, hostports, chain]) = Conditions::named(&set.name) {
+            // Both maps lead here; the second time they are gone.
+            let user = layout::conditional(&chain);
+            nft.retire(&[hostip, hostports], &[user], &[chain])?;
         }
-    }
-    conditional.sort_by(|one, other| one[0].name.cmp(&other[0].name));
-    conditional.dedup();
-    for [hostip, hostports, chain] in conditional {
-        let (parent, comment) = layout::conditional(&chain);
-        let mut batch = Batch::new();
-        delete_rules(nft, &parent, &comment, &mut batch)?;
-        batch.push(Change::FlushChain(chain.clone()));
-        batch.push(Change::DeleteChain(chain));
-        retire(nft, &[hostip, hostports], batch)?;
     }
     Ok(redirects)
-}
-
-fn delete_rules(nft: &mut Nft, chain: &ObjectName, comment: &str, batch: &mut Batch) -> Result<(), Error> {
-    for rule in nft.rules(chain)?.into_iter().filter(|rule| rule.comment.as_deref() == Some(comment)) {
-        batch.push(Change::DeleteRule(chain.clone(), rule.handle));
-    }
-    Ok(())
-}
-
-/// Removes sets and, by `batch`, what uses them, if none of them has an element. If one has got an element in the
-/// meantime, the kernel refuses and all stay; if somebody else removed them, there is nothing left to do.
-fn retire(nft: &mut Nft, sets: &[ObjectName], mut batch: Batch) -> Result<(), Error> {
-    for set in sets {
-        if !nft.elements(set).is_ok_and(|elements| elements.is_empty()) {
-            return Ok(());
-        }
-        batch.push(Change::DeleteSet(set.clone()));
-    }
-    match nft.commit(&batch) {
-        Err(error) if !error.is_busy() && !error.is_not_found() => Err(error),
-        _ => Ok(()),
-    }
 }

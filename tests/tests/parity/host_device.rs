@@ -26,6 +26,18 @@ fn lent(name: &str) -> Row {
 
 const NOTHING: &str = "what was never lent is not missing";
 
+/// A device that DEL takes home, where the Go suite leaves it in the container.
+const AT_HOME: &[&str] = &[
+    "- *DEL*: state c1: link eth0 *",
+    "- *DEL*: state c1: address eth0 *",
+    r#"- *DEL*: state c1: route *"dev":"eth0"*"#,
+    "- *DEL*: state c1: sysctl net.*.conf.eth0.*",
+    "+ *DEL*: state node: link dev0 *",
+    // The peer of the device shows who it is connected with, when both are in one namespace.
+    r#"+ *DEL*: state node: link far link="dev0""#,
+    "+ *DEL*: state node: sysctl net.*.conf.dev0.*",
+];
+
 pub(crate) fn devices() -> Vec<Row> {
     vec![
         row("by name", json!({"device": "dev0"})).steps(&[ADD, CHECK, DEL, DEL]).leaks("DEL twice is fine", GONE),
@@ -104,21 +116,27 @@ pub(crate) fn lives() -> Vec<Row> {
             ),
         lent("ADD twice").steps(&[ADD, ADD, DEL]),
         lent("a device that another has").steps(&[ADD, ADD_2, DEL_2, DEL]).leaks(NOTHING, GONE),
-        lent("DEL with an empty netns").steps(&[ADD, Step::Blind("DEL"), DEL]).differs(
-            "a lease is released without a namespace too",
-            &[r#"- *: state node: file /var/lib/cni/networks/net/10.1.0.2 *"#, "- *: state node: file *fd00:1::2 *"],
-        ),
-        lent("DEL with a lost netns").steps(&[ADD, Step::Lost("DEL"), DEL]).differs(
-            "a namespace that is gone is no reason to keep a lease",
-            &[
-                "- *: state node: file /var/lib/cni/networks/net/10.1.0.2 *",
-                "- *: state node: file *fd00:1::2 *",
-                "- *: answer.code=999",
-                r#"- *: answer.msg="failed to open netns *"#,
-                "- *: succeeded=false",
-                "+ *: succeeded=true",
-            ],
-        ),
+        lent("DEL with an empty netns")
+            .steps(&[ADD, Step::Blind("DEL"), DEL])
+            .differs(
+                "a lease is released without a namespace too",
+                &["- *: state node: file /var/lib/cni/networks/net/10.1.0.2 *", "- *: state node: file *fd00:1::2 *"],
+            )
+            .leaks("the record says where the device is", AT_HOME),
+        lent("DEL with a lost netns")
+            .steps(&[ADD, Step::Lost("DEL"), DEL])
+            .differs(
+                "a namespace that is gone is no reason to keep a lease",
+                &[
+                    "- *: state node: file /var/lib/cni/networks/net/10.1.0.2 *",
+                    "- *: state node: file *fd00:1::2 *",
+                    "- *: answer.code=999",
+                    r#"- *: answer.msg="failed to open netns *"#,
+                    "- *: succeeded=false",
+                    "+ *: succeeded=true",
+                ],
+            )
+            .leaks("the record says where the device is", AT_HOME),
         lent("DEL of nothing").steps(&[DEL, Step::Blind("DEL")]).leaks(NOTHING, GONE),
         lent("DEL of a link that is no device")
             .prepare("ip -n c1 link add eth0 type veth peer name x")

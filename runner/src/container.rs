@@ -99,7 +99,7 @@ impl Start<'_> {
         let unified =
             unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
-        let cloned = clone3(namespaces(&self.spec.net), unified.as_ref().map(AsFd::as_fd));
+        let cloned = clone3(namespaces(&self.spec.net.mode), unified.as_ref().map(AsFd::as_fd));
         match cloned.context(|| "make a process in new namespaces")? {
             Cloned::Child => {
                 drop(ours);
@@ -122,7 +122,7 @@ impl Start<'_> {
 
     fn netns(&self, running: &Running<'_>) -> Result<Option<OwnedFd>> {
         let open = || sys::ns::of_process(running.pidfd.as_fd(), running.pid);
-        self.spec.net.is_private().then(open).transpose().context(|| "open the container's network namespace")
+        self.spec.net.mode.is_private().then(open).transpose().context(|| "open the container's network namespace")
     }
 
     /// Pins the namespace, has it wired, tells the world, and lets the child go on.
@@ -159,7 +159,7 @@ impl Start<'_> {
         wired: &Wired,
         container: &Container,
     ) -> Result<()> {
-        let files = self.resolved.files(&self.spec.net, wired);
+        let files = self.resolved.files(&self.spec.net.mode, wired);
         container.publish(&Info {
             id: self.spec.id.clone(),
             name: self.spec.name.clone(),

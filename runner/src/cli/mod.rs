@@ -1,12 +1,13 @@
 //! The command line: what was typed, subcommand by subcommand. What is meant is made of it in each one's file.
 
 mod cni;
+mod flags;
 mod gc;
 mod install;
 mod run;
 mod version;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,9 +27,12 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Places {
-    /// Where xnet keeps what it knows about containers
-    #[arg(long, global = true, env = "XNET_STATE_DIR", value_name = "DIR", default_value = "/run/xnet")]
-    state_dir: PathBuf,
+    /// Where xnet keeps what outlives a reboot: containers, images, volumes
+    #[arg(long, global = true, env = "XNET_ROOT", value_name = "DIR", default_value = "/var/lib/xnet")]
+    root: PathBuf,
+    /// Where xnet keeps what it knows about running containers; DIR/run with --root DIR, /run/xnet without
+    #[arg(long, global = true, env = "XNET_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Where network namespaces are pinned
     #[arg(long, global = true, env = "XNET_NETNS_DIR", value_name = "DIR", default_value = "/run/netns")]
     netns_dir: PathBuf,
@@ -85,7 +89,13 @@ impl Places {
         let absolute = |path: &PathBuf| {
             std::path::absolute(path).map_err(|error| Error::new(format!("{}: {error}", path.display())))
         };
-        Ok(Dirs { state: absolute(&self.state_dir)?, netns: absolute(&self.netns_dir)? })
+        let data = absolute(&self.root)?;
+        let state = match &self.state_dir {
+            Some(dir) => absolute(dir)?,
+            None if data == Path::new("/var/lib/xnet") => PathBuf::from("/run/xnet"),
+            None => data.join("run"),
+        };
+        Ok(Dirs { data, state, netns: absolute(&self.netns_dir)? })
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// Looks up the container that `spec` joins, and decides on the host name.
     pub(crate) fn new(spec: &Spec, store: &Store) -> Result<Self> {
-        let asked = spec.hostname.as_ref().map(|h| h.as_str().to_owned());
-        let (joined, hostname) = match &spec.net {
+        let asked = spec.net.hostname.as_ref().map(|h| h.as_str().to_owned());
+        let (joined, hostname) = match &spec.net.mode {
             NetMode::Host => (None, asked),
             NetMode::Bridge | NetMode::None => (None, Some(asked.unwrap_or_else(|| spec.id.short().to_owned()))),
             NetMode::Container(target) => {

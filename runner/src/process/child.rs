@@ -58,7 +58,7 @@ impl Child<'_> {
             staging: self.staging.clone(),
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,
-            privileged: self.spec.privileged,
+            privileged: self.spec.process.privileged,
             channel,
             files: Files::default(),
             root: None,
@@ -67,11 +67,11 @@ impl Child<'_> {
         setup.run(self.ops)?;
         drop(setup);
         fault::point("exec")?;
-        if self.spec.init {
-            init::run(self.spec, channel)
+        if self.spec.process.init {
+            init::run(&self.spec.process, channel)
         } else {
             signals::reset()?;
-            exec::exec(self.spec, channel)
+            exec::exec(&self.spec.process, channel)
         }
     }
 }

@@ -11,17 +11,18 @@ use nix::errno::Errno;
 use nix::unistd::execve;
 
 use crate::error::{Context, Error, Result};
-use crate::spec::Spec;
+use crate::spec::Process;
 
 use super::channel::ChildEnd;
 use super::elf;
 
-/// Replaces this process by the spec's command.
-pub(crate) fn exec(spec: &Spec, channel: &ChildEnd) -> Result<Infallible> {
-    let command = spec.argv.first().ok_or_else(|| Error::new("no command given"))?;
-    let program = find(command, search_path(&spec.env))?;
+/// Replaces this process by the command of `process`.
+pub(crate) fn exec(process: &Process, channel: &ChildEnd) -> Result<Infallible> {
+    let (argv, env) = (c_strings(&process.argv)?, c_strings(&process.env)?);
+    let command = argv.first().ok_or_else(|| Error::new("no command given"))?;
+    let program = find(command, search_path(&env))?;
     channel.executing()?;
-    let Err(errno) = execve(&program, &spec.argv, &spec.env);
+    let Err(errno) = execve(&program, &argv, &env);
     Err(explain(&program, errno))
 }
 
@@ -79,9 +80,9 @@ fn explain(program: &CStr, errno: Errno) -> Error {
     }
 }
 
-/// Checks `text` for use as an argument or environment entry.
-pub(crate) fn c_string(text: impl Into<Vec<u8>>) -> Result<CString> {
-    CString::new(text).map_err(std::io::Error::from).context(|| "an argument holds a NUL byte")
+fn c_strings(texts: &[String]) -> Result<Vec<CString>> {
+    let convert = |text: &String| CString::new(text.as_str()).map_err(std::io::Error::from);
+    texts.iter().map(convert).collect::<Result<_, _>>().context(|| "an argument holds a NUL byte")
 }
 
 #[cfg(test)]

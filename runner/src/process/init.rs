@@ -8,7 +8,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
-use crate::spec::Spec;
+use crate::spec::Process;
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
 
@@ -18,11 +18,11 @@ use super::{exec, signals};
 /// Starts the command as a child and stays. Ends the process with the command's status.
 ///
 /// The signals are still blocked, as the parent has left them; here they are taken one at a time.
-pub(crate) fn run(spec: &Spec, channel: &ChildEnd) -> Result<Infallible> {
+pub(crate) fn run(process: &Process, channel: &ChildEnd) -> Result<Infallible> {
     let pid = match fork().context(|| "fork")? {
         Cloned::Child => {
             signals::reset()?;
-            return exec::exec(spec, channel);
+            return exec::exec(process, channel);
         }
         Cloned::Parent { pid, .. } => pid,
     };

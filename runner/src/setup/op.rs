@@ -86,26 +86,26 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>) -> Vec<Op> {
     let mut ops = vec![Op::Session, Op::JoinCgroups, Op::CgroupNamespace];
     ops.extend(joined.map(Op::JoinNet));
-    if spec.net.is_private() {
+    if spec.net.mode.is_private() {
         ops.push(Op::Loopback);
     }
     ops.extend(hostname.map(Op::Hostname));
     ops.extend([Op::SlaveMounts, Op::Staging]);
-    if spec.rootfs == Rootfs::Host {
+    if spec.root.rootfs == Rootfs::Host {
         ops.push(Op::HostView);
     }
-    ops.push(Op::Overlay(spec.rootfs.clone()));
-    if spec.rootfs == Rootfs::Host {
+    ops.push(Op::Overlay(spec.root.rootfs.clone()));
+    if spec.root.rootfs == Rootfs::Host {
         ops.push(Op::HostMounts);
     }
-    let writable = spec.privileged;
+    let writable = spec.process.privileged;
     ops.extend([Op::Proc, Op::Sys { writable }, Op::Cgroups { writable }, Op::Dev]);
-    if !spec.privileged {
+    if !spec.process.privileged {
         ops.extend(MASKED.map(Op::Mask));
         ops.extend(READ_ONLY.map(Op::ReadOnly));
     }
-    ops.extend([Op::AwaitNetwork, Op::Files, Op::Pivot, Op::Workdir(spec.workdir.clone())]);
-    if !spec.privileged {
+    ops.extend([Op::AwaitNetwork, Op::Files, Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
+    if !spec.process.privileged {
         ops.push(Op::Capabilities);
     }
     ops
@@ -170,15 +170,6 @@ impl fmt::Display for Op {
             Self::Pivot => f.write_str("pivot_root . . && umount -l ."),
             Self::Workdir(path) => write!(f, "mkdir -p {0} && cd {0}", path.display()),
             Self::Capabilities => f.write_str("drop capabilities"),
-        }
-    }
-}
-
-impl fmt::Display for Rootfs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host => f.write_str("/"),
-            Self::Dir(path) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -54,6 +54,7 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xnet"));
         command
             .args(args)
+            .env("XNET_ROOT", self.path("data"))
             .env("XNET_STATE_DIR", self.path("state"))
             .env("XNET_NETNS_DIR", self.path("netns"))
             .stdin(Stdio::null());

@@ -18,6 +18,8 @@ pub mod cli;
 pub mod container;
 pub mod error;
 mod fault;
+#[allow(dead_code, reason = "the lists that are printed with it come one by one")]
+mod format;
 pub mod id;
 pub mod net;
 mod process;

@@ -10,6 +10,7 @@ pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod ns;
+pub(crate) mod sealed;
 pub(crate) mod signal;
 
 use std::ffi::CStr;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::unistd::geteuid;
 
-use crate::cgroup::{self, Group, Hierarchy};
+use crate::cgroup::{self, Group, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
 use crate::net::bridge::Network;
 use crate::net::{self, Resolved, Wired, pin};
@@ -75,14 +75,17 @@ impl Start<'_> {
     fn groups(&self, hierarchies: &[Hierarchy], container: &mut Container) -> Result<Groups> {
         let group = Group::new(hierarchies, &self.spec.cgroup_parent, &self.spec.id);
         if let Some((control, controllers)) = group.controllers_to_enable(&self.spec.limits) {
-            let controllers = controllers.into_iter().map(str::to_owned).collect();
             container.record(&Record::Controllers { control, controllers })?;
         }
         container.record(&Record::Cgroups { dirs: group.dirs() })?;
         fault::point("log-cgroups")?;
-        let made = group.create(&self.spec.limits);
+        let made = group.create(&self.spec.limits)?;
+        if !self.spec.process.privileged {
+            let rules = [devices::usual(), self.spec.limits.devices.clone()].concat();
+            group.guard_devices(&rules)?;
+        }
         fault::point("make-cgroups")?;
-        made
+        Ok(made)
     }
 
     /// Starts the child; it sets itself up while this process goes on to the network.

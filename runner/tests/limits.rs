@@ -6,6 +6,7 @@ use std::fs;
 
 use sandbox::{Sandbox, groups};
 
+/// Requirement: S0-C1.
 #[test]
 fn memory_is_limited() {
     let sandbox = Sandbox::new();
@@ -16,6 +17,7 @@ fn memory_is_limited() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S0-C1.
 #[test]
 fn processes_are_limited() {
     let sandbox = Sandbox::new();
@@ -26,6 +28,7 @@ fn processes_are_limited() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S0-C1.
 #[test]
 fn cpu_time_is_limited() {
     let sandbox = Sandbox::new();
@@ -38,6 +41,7 @@ fn cpu_time_is_limited() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S1-C1, P-36.
 #[test]
 fn the_container_is_in_its_group_while_it_runs_and_the_group_is_gone_afterwards() {
     let sandbox = Sandbox::new();
@@ -52,5 +56,61 @@ fn the_container_is_in_its_group_while_it_runs_and_the_group_is_gone_afterwards(
     }
     running.end_input();
     assert_eq!(running.wait(), 0);
+    sandbox.assert_clean();
+}
+
+/// Requirement: S0-C1, F-limits.
+#[test]
+fn a_share_of_the_cpu_is_kept() {
+    let sandbox = Sandbox::new();
+    let read = "cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.weight";
+    let ended = sandbox.run(&["--net=none", "--cpu-shares=512"], &["sh", "-c", read]);
+    assert!(["512", "59"].contains(&ended.stdout.trim()), "{ended:?}");
+    let read = "grep Cpus_allowed_list /proc/self/status; nproc";
+    sandbox.run(&["--net=none", "--cpuset-cpus=0"], &["sh", "-c", read]).expect(0, "Cpus_allowed_list:\t0\n1");
+    sandbox.assert_clean();
+}
+
+/// Requirement: F-devices.
+#[test]
+fn only_the_usual_devices_can_be_used() {
+    let sandbox = Sandbox::new();
+    let script = "echo x > /dev/null && head -c1 /dev/zero | wc -c; mknod /dev/kmsg2 c 1 11 && cat /dev/kmsg2";
+    let ended = sandbox.run(&["--net=none"], &["sh", "-c", script]);
+    assert!(ended.code != 0 && ended.stdout.trim() == "1", "{ended:?}");
+    sandbox.assert_clean();
+}
+
+/// Requirement: S1-C2.
+#[test]
+fn what_this_host_cannot_keep_is_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.run(&["--net=none", "--cgroup-conf=hugetlb.zork.max=1"], &["true"]);
+    assert_eq!(ended.code, 125, "{ended:?}");
+    assert!(ended.stderr.contains("hugetlb"), "{ended:?}");
+    let ended = sandbox.run(&["--net=none", "--cgroup-conf=zork.max=1"], &["true"]);
+    ended.expect_refusal(125, "\"zork\" is not available");
+    let options = ["--net=none", "--cgroup-conf=zork.max=1", "--ignore-missing-cgroup"];
+    sandbox.run(&options, &["true"]).expect(0, "");
+    for bad in
+        [["--memory-swap=1g"].as_slice(), &["--memory=64m", "--memory-swap=32m"], &["--cgroup-conf=cgroup.procs=1"]]
+    {
+        assert_eq!(sandbox.run(&[&["--net=none"], bad].concat(), &["true"]).code, 125, "{bad:?}");
+    }
+    sandbox.assert_clean();
+}
+
+/// Requirement: S0-C1.
+#[test]
+fn rates_of_a_device_are_kept() {
+    let sandbox = Sandbox::new();
+    let block = fs::read_dir("/sys/block").expect("block devices").flatten().map(|e| e.file_name());
+    let Some(disk) = block.map(|n| n.to_string_lossy().into_owned()).find(|n| !n.starts_with(['l', 'r'])) else {
+        panic!("this host has no disk");
+    };
+    let option = format!("--device-write-bps=/dev/{disk}:1m");
+    let read = "cat /sys/fs/cgroup/blkio/blkio.throttle.write_bps_device 2>/dev/null || cat /sys/fs/cgroup/io.max";
+    let ended = sandbox.run(&["--net=none", &option], &["sh", "-c", read]);
+    assert!(ended.stdout.contains("1048576"), "{ended:?}");
     sandbox.assert_clean();
 }

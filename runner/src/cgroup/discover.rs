@@ -25,13 +25,21 @@ pub enum Kind {
 }
 
 impl Hierarchy {
-    /// Whether `controller` lives here.
+    /// Whether `controller`, by its name in version 1, lives here.
     #[must_use]
     pub fn has(&self, controller: &str) -> bool {
         match &self.kind {
             Kind::V1 { controllers } => controllers.iter().any(|c| c == controller),
             Kind::V2 => fs::read_to_string(self.mount.join("cgroup.controllers"))
-                .is_ok_and(|text| text.split_whitespace().any(|c| c == controller)),
+                .is_ok_and(|text| text.split_whitespace().any(|c| c == self.own_name(controller))),
+        }
+    }
+
+    /// What version 1 calls `controller` by the name that it has here.
+    pub(super) fn own_name<'a>(&self, controller: &'a str) -> &'a str {
+        match (&self.kind, controller) {
+            (Kind::V2, "blkio") => "io",
+            _ => controller,
         }
     }
 }

@@ -9,9 +9,15 @@
 //! so that it can be removed by somebody else. All functions work below the mount points that they are
 //! given, which in tests are plain directories.
 
+pub mod devices;
 mod discover;
 pub(crate) mod mount;
 mod remove;
+mod setting;
+#[allow(dead_code, reason = "the commands that show it come next")]
+pub(crate) mod stats;
+#[allow(dead_code, reason = "the commands that show it come next")]
+pub(crate) mod survey;
 mod v1;
 mod v2;
 
@@ -24,6 +30,11 @@ pub(crate) use remove::{kill, remove, restore_controllers};
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::spec::Limits;
+
+use setting::Setting;
+
+/// The length of a CPU period, which both versions have as their default.
+const PERIOD_US: u64 = 100_000;
 
 /// The hierarchies of this host.
 pub(crate) fn of_host() -> Result<Vec<Hierarchy>> {
@@ -39,16 +50,6 @@ pub(crate) struct Group<'a> {
     id: Name,
 }
 
-/// A value to be written before the group is used.
-#[derive(Debug, PartialEq, Eq)]
-struct Setting {
-    controller: &'static str,
-    file: &'static str,
-    value: String,
-    /// Absent files of optional settings are skipped.
-    optional: bool,
-}
-
 impl<'a> Group<'a> {
     pub(crate) fn new(hierarchies: &'a [Hierarchy], parent: &Name, id: &Name) -> Self {
         Self { hierarchies, parent: parent.clone(), id: id.clone() }
@@ -60,12 +61,17 @@ impl<'a> Group<'a> {
     }
 
     /// The version 2 controllers that must be switched on for `limits`, with the file that does it at the root.
-    pub(crate) fn controllers_to_enable(&self, limits: &Limits) -> Option<(PathBuf, Vec<&'static str>)> {
+    pub(crate) fn controllers_to_enable(&self, limits: &Limits) -> Option<(PathBuf, Vec<String>)> {
         let unified = self.hierarchies.iter().find(|h| h.kind == Kind::V2)?;
         let control = unified.mount.join("cgroup.subtree_control");
         let enabled = fs::read_to_string(&control).unwrap_or_default();
-        let missing: Vec<_> =
-            self.wanted(limits).filter(|c| unified.has(c) && !enabled.split_whitespace().any(|e| e == *c)).collect();
+        let missing: Vec<_> = unified
+            .settings(limits)
+            .ok()?
+            .into_iter()
+            .map(|setting| unified.own_name(&setting.controller).to_owned())
+            .filter(|c| !enabled.split_whitespace().any(|e| e == *c))
+            .fold(Vec::new(), |all, c| if all.contains(&c) { all } else { [all, vec![c]].concat() });
         (!missing.is_empty()).then_some((control, missing))
     }
 
@@ -75,11 +81,11 @@ impl<'a> Group<'a> {
         self.check(limits)?;
         let (mut ones, mut two) = (Vec::new(), None);
         for hierarchy in self.hierarchies {
-            let needed = self.wanted(limits).any(|c| hierarchy.has(c));
-            match self.create_in(hierarchy, limits) {
+            let settings = hierarchy.settings(limits)?;
+            match self.create_in(hierarchy, &settings) {
                 Ok(dir) if hierarchy.kind == Kind::V2 => two = Some(dir),
                 Ok(dir) => ones.push(dir),
-                Err(error) if needed => return Err(error),
+                Err(error) if !settings.is_empty() => return Err(error),
                 // A read-only or delegated tree: the container runs, uncounted, in its caller's group.
                 Err(_) => {}
             }
@@ -87,20 +93,33 @@ impl<'a> Group<'a> {
         Ok((ones, two))
     }
 
-    /// The controllers that `limits` need.
-    fn wanted(&self, limits: &Limits) -> impl Iterator<Item = &'static str> + use<> {
-        let Limits { memory, millicpus, pids } = *limits;
-        [memory.map(|_| "memory"), millicpus.map(|_| "cpu"), pids.map(|_| "pids")].into_iter().flatten()
+    /// Writes limits into the groups that are there.
+    #[allow(dead_code, reason = "the commands that use it come next")]
+    pub(crate) fn apply(&self, limits: &Limits) -> Result<()> {
+        self.check(limits)?;
+        for hierarchy in self.hierarchies {
+            let (dir, settings) = (self.dir(hierarchy), hierarchy.settings(limits)?);
+            // Neither of memory and memory with swap can pass the other, so the order depends on where they were.
+            let mut refused: Vec<_> = settings.iter().filter(|setting| setting.write(&dir).is_err()).collect();
+            refused.reverse();
+            refused.into_iter().try_for_each(|setting| setting.write(&dir))?;
+        }
+        Ok(())
     }
 
     /// Refuses a limit that no mounted hierarchy can keep.
     fn check(&self, limits: &Limits) -> Result<()> {
-        match self.wanted(limits).find(|c| !self.hierarchies.iter().any(|h| h.has(c))) {
-            None => Ok(()),
-            Some(controller) => Err(Error::new(format!(
-                "the cgroup controller {controller:?} is not available on this host, so the limit cannot be kept \
-                 (see /proc/cgroups and the mounts under /sys/fs/cgroup)"
+        if self.hierarchies.iter().any(|h| h.kind == Kind::V2 && h.has("memory")) {
+            v2::check(limits)?;
+        }
+        let kept = |setting: &Setting| self.hierarchies.iter().any(|h| h.has(&setting.controller));
+        match v1::settings(limits)?.into_iter().chain(Setting::raw(limits)).find(|s| !kept(s)) {
+            Some(setting) if !limits.ignore_missing => Err(Error::new(format!(
+                "the cgroup controller {:?} is not available on this host, so the limit cannot be kept \
+                 (see xnet info; --ignore-missing-cgroup runs the container without it)",
+                setting.controller
             ))),
+            _ => Ok(()),
         }
     }
 
@@ -108,41 +127,46 @@ impl<'a> Group<'a> {
         hierarchy.mount.join(self.parent.as_str()).join(self.id.as_str())
     }
 
-    fn create_in(&self, hierarchy: &Hierarchy, limits: &Limits) -> Result<PathBuf> {
+    fn create_in(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<PathBuf> {
         let dir = self.dir(hierarchy);
         let mut attempts = ATTEMPTS;
         loop {
-            match self.prepare_parent(hierarchy, limits).and_then(|()| make(&dir)) {
+            match self.prepare_parent(hierarchy, settings).and_then(|()| make(&dir)) {
                 Ok(()) => break,
                 // Another container's end has removed the parent in this moment.
                 Err(_) if attempts > 0 && !dir.parent().is_some_and(Path::exists) => attempts -= 1,
                 Err(error) => return Err(error),
             }
         }
-        let settings = match &hierarchy.kind {
-            Kind::V1 { .. } => {
-                v1::inherit_cpuset(hierarchy, &dir)?;
-                v1::settings(limits)
-            }
-            Kind::V2 => v2::settings(limits),
-        };
-        for setting in settings.iter().filter(|s| hierarchy.has(s.controller)) {
-            write(&dir, setting)?;
+        if matches!(hierarchy.kind, Kind::V1 { .. }) {
+            v1::inherit_cpuset(hierarchy, &dir)?;
         }
+        settings.iter().try_for_each(|setting| setting.write(&dir))?;
         Ok(dir)
     }
 
-    fn prepare_parent(&self, hierarchy: &Hierarchy, limits: &Limits) -> Result<()> {
+    fn prepare_parent(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<()> {
         let parent = hierarchy.mount.join(self.parent.as_str());
         fs::create_dir_all(&parent).context(|| format!("make the cgroup {}", parent.display()))?;
         match &hierarchy.kind {
             Kind::V1 { .. } => v1::inherit_cpuset(hierarchy, &parent),
             Kind::V2 => {
-                let wanted: Vec<_> = self.wanted(limits).filter(|c| hierarchy.has(c)).collect();
+                let wanted: Vec<_> = settings.iter().map(|setting| hierarchy.own_name(&setting.controller)).collect();
                 v2::enable(&hierarchy.mount, &wanted)?;
                 v2::enable(&parent, &wanted)
             }
         }
+    }
+}
+
+impl Hierarchy {
+    /// What is written into a group of this hierarchy for `limits`.
+    fn settings(&self, limits: &Limits) -> Result<Vec<Setting>> {
+        let all = match &self.kind {
+            Kind::V1 { .. } => v1::settings(limits)?,
+            Kind::V2 => v2::settings(limits)?,
+        };
+        Ok(all.into_iter().chain(Setting::raw(limits)).filter(|setting| self.has(&setting.controller)).collect())
     }
 }
 
@@ -151,15 +175,6 @@ const ATTEMPTS: u32 = 100;
 
 fn make(dir: &Path) -> Result<()> {
     fs::create_dir(dir).context(|| format!("make the cgroup {}", dir.display()))
-}
-
-fn write(dir: &Path, setting: &Setting) -> Result<()> {
-    let path = dir.join(setting.file);
-    if setting.optional && !path.exists() {
-        return Ok(());
-    }
-    fs::write(&path, &setting.value)
-        .context(|| format!("set the {} limit: write {} to {}", setting.controller, setting.value, path.display()))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn version_1_limits_land_in_the_controllers_own_hierarchies() {
     let mounts = [("cpu,cpuacct", "cgroup", "cpu,cpuacct"), ("memory", "cgroup", "memory"), ("pids", "cgroup", "pids")];
     let (dir, hierarchies) = fixture(&mounts, "3:cpu,cpuacct:/\n2:memory:/\n1:pids:/\n");
     let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
-    let limits = Limits { memory: Some(32 << 20), millicpus: Some(500), pids: Some(7) };
+    let limits = Limits { memory: Some(32 << 20), millicpus: Some(500), pids: Some(7), ..Limits::default() };
     let (ones, two) = group.create(&limits).unwrap();
     assert_eq!((ones.len(), two), (3, None));
     let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
@@ -71,9 +71,9 @@ fn version_2_enables_what_is_asked_for_and_nothing_else() {
     fs::write(at("cgroup.controllers"), "cpu memory pids\n").unwrap();
     fs::write(at("cgroup.subtree_control"), "pids\n").unwrap();
     let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
-    let limits = Limits { memory: Some(64 << 20), millicpus: Some(1500), pids: None };
+    let limits = Limits { memory: Some(64 << 20), millicpus: Some(1500), ..Limits::default() };
     let (control, missing) = group.controllers_to_enable(&limits).unwrap();
-    assert_eq!((control, missing), (at("cgroup.subtree_control"), vec!["memory", "cpu"]));
+    assert_eq!((control, missing), (at("cgroup.subtree_control"), vec!["memory".to_owned(), "cpu".to_owned()]));
     let (ones, two) = group.create(&limits).unwrap();
     assert_eq!((ones, two), (vec![], Some(at("xnet/one"))));
     assert_eq!(fs::read_to_string(at("xnet/one/cpu.max")).unwrap(), "150000 100000");

@@ -42,7 +42,7 @@ struct Places {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a command in a new container
-    Run(run::Run),
+    Run(Box<run::Run>),
     /// Remove what runners that were killed have left behind
     Gc(gc::Gc),
     /// Put the CNI plugins into a directory

@@ -59,7 +59,7 @@ impl Run {
             process: self.process.process(&self.command, hostname)?,
             root: self.root.root()?,
             net: self.net.net(),
-            limits: self.limits.limits(),
+            limits: self.limits.limits()?,
             cgroup_parent: self.limits.cgroup_parent.clone(),
             name: self.name.clone(),
             id,

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Name;
 
-pub use limits::{Limits, parse_bytes, parse_cpus};
+pub use limits::{
+    Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
+};
 pub use net::{Hostname, Net, NetMode};
 pub use process::Process;
 pub use root::{Root, Rootfs};

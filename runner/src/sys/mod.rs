@@ -5,6 +5,7 @@
 
 #![expect(unsafe_code, reason = "system calls that no safe crate wraps")]
 
+pub(crate) mod bpf;
 pub(crate) mod caps;
 pub(crate) mod clone;
 pub(crate) mod link;

@@ -11,7 +11,8 @@ use kernel::netlink;
 use kernel::plan::{Deviation, Failure, Machine, Setting, Side, Step, Sysctls};
 use kernel::route::{self, Route};
 
-/// The parameter of the link by which packets to a container leave. Other containers may share it, so it stays.
+/// The parameter of the link by which packets to a container leave. Other containers may share the link, and one of them
+/// may just have found the parameter set, so it stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RouteLocalnet {
     /// The container's IPv4 address.

@@ -8,7 +8,7 @@
 //! this way. Programs of the host get through by 127.0.0.1 because the link to the container lets such packets pass
 //! ([`localnet`]). UDP has flows that began before a port changed hands; the kernel is made to forget those ([`flows`]).
 //!
-//! ADD is two steps, of which the second is one transaction, and leaves nothing behind when it fails. A port that another
+//! ADD is two steps, of which the first is one transaction, and leaves nothing behind when it fails. A port that another
 //! container has is refused, unless that container is gone; rules of iptables for it count, too, for they look at the same
 //! packets. Without ports there is nothing to do: not even a socket is opened.
 //!
@@ -137,10 +137,6 @@ fn refused(error: Error) -> Error {
 /// When conditions are not understood.
 fn plan(config: &Config, target: &Target) -> Result<Plan, Error> {
     let mut plan = Plan::new();
-    let from_loopback = target.ip(false).filter(|_| config.snat && config.mappings.iter().any(|one| one.is_for(false)));
-    if let Some(ip) = from_loopback {
-        plan.push(RouteLocalnet { address: ip.ip() });
-    }
     match config.backend {
         Backend::Nftables => {
             if let Some(forwards) = Forwards::of(target, config)? {
@@ -148,6 +144,11 @@ fn plan(config: &Config, target: &Target) -> Result<Plan, Error> {
             }
         }
         Backend::Iptables => plan.push(Rules::new(target, config)),
+    }
+    // Last, because it is shared and can't be taken back when something else is refused.
+    let from_loopback = target.ip(false).filter(|_| config.snat && config.mappings.iter().any(|one| one.is_for(false)));
+    if let Some(ip) = from_loopback {
+        plan.push(RouteLocalnet { address: ip.ip() });
     }
     Ok(plan)
 }

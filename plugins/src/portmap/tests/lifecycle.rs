@@ -239,6 +239,8 @@ fn nothing_is_left_whatever_step_fails() {
                 assert!(!left.contains("cid1") && !left.contains("dport 8080") && !left.contains("CNI-DN"), "{left}");
                 let count = left.matches("elements").count();
                 assert_eq!(count, 0, "{left}");
+                let opened = shell("cat /proc/sys/net/ipv4/conf/br0/route_localnet");
+                assert_eq!(opened, if failing < 2 { "0\n" } else { "1\n" }, "set when all else has been done");
             });
         }
     }
@@ -254,11 +256,11 @@ fn plans_print_as_commands() {
     let tag = "43d91f8451058a70-0b65a318f52e521b, dev: veth1, net: n1, if: eth0, id: cid1";
     let table = "nft create element inet xnet_portmap";
     let expected = format!(
-        "sysctl -w net/ipv4/conf/$(ip -o route get 10.77.0.2 | sed 's/.* dev //; s/ .*//')/route_localnet=1\n\
-         {table} hostports4 {{ tcp . 8080 comment \"{tag}\" : 10.77.0.2 . 80 }}\n\
+        "{table} hostports4 {{ tcp . 8080 comment \"{tag}\" : 10.77.0.2 . 80 }}\n\
          {table} net-10.77.0.0/24 {{ 10.77.0.2 comment \"{tag}\" }}\n\
          {table} local4 {{ 10.77.0.2 comment \"{tag}\" }}\n\
-         {table} attachments {{ 0x43d91f84 . 0x51058a70 . 0x0b65a318 . 0xf52e521b comment \"{tag}\" : 0x00000003 }}\n"
+         {table} attachments {{ 0x43d91f84 . 0x51058a70 . 0x0b65a318 . 0xf52e521b comment \"{tag}\" : 0x00000003 }}\n\
+         sysctl -w net/ipv4/conf/$(ip -o route get 10.77.0.2 | sed 's/.* dev //; s/ .*//')/route_localnet=1\n"
     );
     assert_eq!(plan(&config, &target).unwrap().to_string(), expected);
 }

@@ -32,12 +32,8 @@ fn without_chosen_port(word: &str) -> String {
     }
 }
 
-/// Whether a line is of datagrams that go to another address than the client believes, which only a port mapping makes.
-/// Connections and associations end, and are remembered for a while after; datagrams would go to the old address for ever.
+/// Whether a line is of packets that go to another address than the client believes, which only a port mapping makes.
 pub(crate) fn is_mapped(line: &str) -> bool {
-    if line.split(' ').nth(2) != Some("udp") {
-        return false;
-    }
     let values = |key: &str| line.split(' ').filter_map(|word| word.strip_prefix(key)).collect::<Vec<_>>();
     let (sources, destinations) = (values("src="), values("dst="));
     sources.get(1).is_some_and(|server| destinations.first() != Some(server))
@@ -60,6 +56,7 @@ mod tests {
     #[test]
     fn a_mapped_connection_is_answered_by_somebody_else() {
         assert!(is_mapped(&line(ENTRY)));
+        assert!(is_mapped(&line(&ENTRY.replace("udp      17", "tcp      6"))));
         let masked = "src=10.1.0.2 dst=192.0.2.2 sport=1 dport=2 src=192.0.2.2 dst=192.0.2.1 sport=2 dport=1";
         assert!(!is_mapped(&line(&format!("ipv4 2 tcp 6 9 CLOSE {masked} use=1"))));
     }

@@ -92,6 +92,16 @@ impl Restore {
         Self { family, table, lines: Vec::new() }
     }
 
+    /// Whether a rule that is there now is not any more after the changes.
+    #[must_use]
+    pub fn deletes(&self, rule: &Rule) -> bool {
+        self.lines.iter().any(|line| match line {
+            Line::Delete(deleted) => deleted == rule,
+            Line::Chain(chain) | Line::Flush(chain) | Line::DeleteChain(chain) => *chain == rule.chain,
+            Line::NewChain(_) | Line::Append(_) | Line::Insert(_) => false,
+        })
+    }
+
     /// Creates a chain, or empties the one that is there.
     pub fn chain(&mut self, name: impl Into<String>) {
         self.lines.push(Line::Chain(name.into()));

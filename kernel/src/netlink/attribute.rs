@@ -34,6 +34,13 @@ pub(crate) fn put(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.resize(align(message.len()), 0);
 }
 
+/// One attribute, as [`put`] writes it.
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(align(HEADER + value.len()));
+    put(&mut bytes, kind, value);
+    bytes
+}
+
 /// A value of four bytes in the machine's order; zero when it is shorter.
 pub(crate) fn number(value: &[u8]) -> u32 {
     value.first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))

@@ -10,6 +10,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
 
 use super::{Route, parse};
+use crate::netlink::attribute::put;
 use crate::netlink::rtnl::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, request};
 use crate::netlink::{Error, Frame, Request};
 
@@ -107,11 +108,7 @@ impl Verbatim {
         let mut payload = self.header.to_vec();
         payload[parse::FLAGS..].copy_from_slice(&u32::from(self.header[parse::FLAGS] & ONLINK).to_ne_bytes());
         for (kind, value) in &self.attributes {
-            let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-            payload.extend(length.to_ne_bytes());
-            payload.extend(kind.to_ne_bytes());
-            payload.extend(value);
-            payload.resize(payload.len().next_multiple_of(4), 0);
+            put(&mut payload, *kind, value);
         }
         Request { kind, flags, payload }
     }

@@ -3,7 +3,8 @@
 //! A bucket is filled at a rate and holds a burst; a packet leaves when the bucket holds tokens for it, and waits until
 //! then in a queue of limited length. The kernel measures the bucket by the time that it takes to fill, in ticks.
 
-use super::{attribute, find, number_at};
+use super::{find, number_at};
+use crate::netlink::attribute::attribute;
 
 const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_RATE64: u16 = 4;

@@ -3,8 +3,8 @@
 //! The classifier is `u32` (`net/sched/cls_u32.c`), which compares words of the packet with masks: under a mask of zero
 //! all are alike. The action is `mirred` (`net/sched/act_mirred.c`).
 
-use super::{HEADER, INGRESS, TCA_KIND, TCA_OPTIONS, attribute, body, find, find_text, number_at, request, text};
-use crate::netlink::attribute::Attributes;
+use super::{HEADER, INGRESS, TCA_KIND, TCA_OPTIONS, body, find, find_text, number_at, request, text};
+use crate::netlink::attribute::{Attributes, attribute};
 use crate::netlink::{Frame, Request};
 use netlink_packet_core::NLM_F_CREATE;
 

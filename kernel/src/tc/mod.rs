@@ -17,7 +17,7 @@ mod support;
 
 use netlink_packet_core::NLM_F_CREATE;
 
-use crate::netlink::attribute::{Attributes, number};
+use crate::netlink::attribute::{Attributes, attribute, number};
 use crate::netlink::{Frame, Request};
 
 pub use bucket::{Bucket, Mismatch, Tbf};
@@ -116,15 +116,6 @@ fn request(kind: u16, flags: u16, numbers: [u32; 4], attributes: &[u8]) -> Reque
 /// The attributes of an answer of this type.
 fn body(frame: &Frame, kind: u16) -> Option<&[u8]> {
     frame.payload().get(HEADER..).filter(|_| frame.message_type() == kind)
-}
-
-/// One attribute, padded.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX); // none here has a hundredth of that
-    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 /// An attribute that holds a text, with its final zero.

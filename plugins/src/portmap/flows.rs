@@ -1,5 +1,9 @@
-//! Flows of UDP through mappings that come and go: the kernel goes on sending them the way they began, so it is made to
-//! forget those that began differently.
+//! Flows through mappings that come and go: the kernel goes on sending them the way they began, so it is made to forget
+//! those that began differently.
+//!
+//! When a mapping comes, that is about UDP alone: an older connection of TCP or SCTP has its two ends, and neither is the
+//! container. When it goes, all that went through it is forgotten: nobody is left to end such a connection, and a client
+//! that uses the same port again would be sent to whoever has the container's address by then.
 //!
 //! A port at any address of the host is a port at addresses that are the host's. A flow to the same port of somebody else,
 //! such as a container's own questions to a name server, stays.
@@ -45,11 +49,17 @@ impl Redirect {
     }
 
     fn pattern(&self) -> Pattern {
-        Pattern { is_ipv6: self.target.is_ipv6(), port: self.host_port, address: self.host_ip, target: None }
+        Pattern {
+            is_ipv6: self.target.is_ipv6(),
+            protocol: self.protocol.number(),
+            port: self.host_port,
+            address: self.host_ip,
+            target: None,
+        }
     }
 }
 
-/// Forgets flows at these ports, be they to an earlier container or to the host itself: they go on by the mapping.
+/// Forgets flows of UDP at these ports, be they to an earlier container or to the host itself: they go on by the mapping.
 ///
 /// # Errors
 ///
@@ -57,7 +67,8 @@ impl Redirect {
 pub(super) fn begin_anew(machine: &mut Machine, redirects: &[Redirect]) -> Result<(), Error> {
     let mut patterns = Vec::new();
     for is_ipv6 in [false, true] {
-        let of_family = udp(redirects).filter(|redirect| redirect.target.is_ipv6() == is_ipv6).map(Redirect::pattern);
+        let udp = redirects.iter().filter(|redirect| redirect.protocol == Protocol::Udp);
+        let of_family = udp.filter(|redirect| redirect.target.is_ipv6() == is_ipv6).map(Redirect::pattern);
         let (certain, any): (Vec<Pattern>, Vec<Pattern>) = of_family.partition(|pattern| pattern.address.is_some());
         patterns.extend(certain);
         if any.is_empty() {
@@ -79,16 +90,12 @@ pub(super) fn end(machine: &mut Machine, redirects: &[Redirect]) -> Result<(), E
     let through =
         |redirect: &Redirect| Pattern { target: Some((redirect.target, redirect.port)), ..redirect.pattern() };
     let mut patterns: Vec<Pattern> = Vec::new();
-    for pattern in udp(redirects).map(through) {
+    for pattern in redirects.iter().map(through) {
         if !patterns.contains(&pattern) {
             patterns.push(pattern);
         }
     }
     forget(machine, &patterns)
-}
-
-fn udp(redirects: &[Redirect]) -> impl Iterator<Item = &Redirect> {
-    redirects.iter().filter(|redirect| redirect.protocol == Protocol::Udp)
 }
 
 /// The host's addresses at which somebody may ask from afar, and 127.0.0.1.
@@ -104,5 +111,5 @@ fn forget(machine: &mut Machine, patterns: &[Pattern]) -> Result<(), Error> {
         return Ok(());
     }
     let nft = machine.nft().map_err(|error| Error::Io(io::Error::other(error.to_string())))?;
-    nft.conntrack().forget_udp(patterns)
+    nft.conntrack().forget(patterns)
 }

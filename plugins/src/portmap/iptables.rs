@@ -108,7 +108,7 @@ impl Feature for HostPorts {
     }
 
     fn remove(&self, machine: &mut Machine) -> Result<(), Error> {
-        remove(machine, &self.target.owner)
+        remove(machine, &self.target.owner).map(drop)
     }
 
     fn refuse(&self, error: Error) -> Error {

@@ -6,7 +6,7 @@
 //! back end has the kernel translate the destination of packets: [`nftables`], by elements in maps, unless the
 //! configuration asks for [`iptables`]. Either also translates the source of packets whose answers would not come back
 //! this way. Programs of the host get through by 127.0.0.1 because the link to the container lets such packets pass
-//! ([`localnet`]). UDP has flows that began before a port changed hands; the kernel is made to forget those ([`flows`]).
+//! ([`localnet`]). Flows outlive the mapping that sent them on their way; the kernel is made to forget those ([`flows`]).
 //!
 //! ADD is two steps, of which the first is one transaction, and leaves nothing behind when it fails. A port that another
 //! container has is refused, unless that container is gone; rules of iptables for it count, too, for they look at the same
@@ -181,9 +181,9 @@ fn remove(call: &Call, config: &Config, target: &Target, machine: &mut Machine) 
         Ok(None) => {}
         Err(error) => failures.note(Err(whose(target, &error))),
     }
-    failures.note(iptables::remove(machine, &target.owner));
+    failures.note(iptables::remove(machine, &target.owner).map(|removed| redirects.extend(removed)));
     if redirects.is_empty() {
-        // It was not in the maps, so what the configuration says is all that is known.
+        // It was in no place of ours, so what the configuration says is all that is known.
         redirects = Redirect::all(target, config);
     }
     forget(call, machine, &redirects);
@@ -198,7 +198,7 @@ fn whose(target: &Target, error: &nft::Error) -> Error {
 
 fn forget(call: &Call, machine: &mut Machine, redirects: &[Redirect]) {
     if let Err(error) = flows::end(machine, redirects) {
-        call.warn(format_args!("portmap: UDP flows to containers that are gone were not forgotten: {error}"));
+        call.warn(format_args!("portmap: connections to containers that are gone were not forgotten: {error}"));
     }
 }
 
@@ -217,7 +217,7 @@ fn collect(call: &Call, name: &NetName, valid: &ValidAttachments, machine: &mut 
         Ok(None) => {}
         Err(error) => failures.note(Err(of_network(error))),
     }
-    failures.note(iptables::gc(machine, name, valid));
+    failures.note(iptables::gc(machine, name, valid).map(|removed| redirects.extend(removed)));
     forget(call, machine, &redirects);
     failures.into_result()
 }

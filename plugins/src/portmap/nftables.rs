@@ -44,7 +44,7 @@
 mod layout;
 mod removal;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -71,6 +71,8 @@ pub(super) struct Forwards {
     forwarding: (usize, usize),
     /// Elements of the attachment were there already, from an ADD without a DEL.
     again: Cell<bool>,
+    /// Where ports led until now.
+    displaced: RefCell<Vec<Redirect>>,
 }
 
 impl Forwards {
@@ -114,7 +116,13 @@ impl Forwards {
             ..element(TABLE.object(ATTACHMENTS), layout::index_key(&prefix), &tag)
         });
         let all = Elements { layout: layout::layout(parts), elements };
-        Ok(Some(Self { target: target.clone(), all, forwarding, again: Cell::new(false) }))
+        Ok(Some(Self {
+            target: target.clone(),
+            all,
+            forwarding,
+            again: Cell::default(),
+            displaced: RefCell::default(),
+        }))
     }
 
     /// Who has a key that is wanted, and whether that is still so.
@@ -129,7 +137,10 @@ impl Forwards {
         let claimant = Claimant::parse(tag);
         match claimant.dev.map(exists) {
             _ if self.target.has(redirect.target) => Claim::Replace,
-            Some(Ok(false)) => Claim::Replace,
+            Some(Ok(false)) => {
+                self.displaced.borrow_mut().push(redirect);
+                Claim::Replace
+            }
             _ => Claim::Refuse(taken(&redirect, &claimant)),
         }
     }
@@ -139,7 +150,6 @@ impl Forwards {
         let prefix = self.target.owner.tag_prefix();
         let owned = |tag: &str| nft::owner(tag) == prefix;
         let nft = machine.nft()?;
-        let mut redirects = Vec::new();
         for set in nft.sets(&TABLE)? {
             let wanted = |entry: &Entry| {
                 let mut elements = self.all.elements.iter().filter(|element| element.set == set);
@@ -150,10 +160,9 @@ impl Forwards {
             let keys: Vec<Value> =
                 entries.filter(|entry| mine(entry) && !wanted(entry)).map(|entry| entry.key).collect();
             let targets: Vec<(&ObjectName, &Value)> = keys.iter().map(|key| (&set, key)).collect();
-            redirects.extend(nft.take(&targets, &owned)?.iter().filter_map(|(_, entry)| redirect(&set, entry)));
+            let taken = nft.take(&targets, &owned)?;
+            self.displaced.borrow_mut().extend(taken.iter().filter_map(|(_, entry)| redirect(&set, entry)));
         }
-        // Their flows are a matter of minutes, and no reason to fail.
-        let _ = flows::end(machine, &redirects);
         Ok(())
     }
 }
@@ -179,7 +188,10 @@ impl Step for Forwards {
         applied.map_err(|error| match error {
             Error::Taken(text) => Failure::other(self, text),
             error => Failure::other(self, format!("unable to set up nftables rules for port mappings: {error}")),
-        })
+        })?;
+        // Those flows end by themselves some day, and are no reason to fail.
+        let _ = flows::end(machine, &self.displaced.take());
+        Ok(())
     }
 
     fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {

@@ -6,7 +6,8 @@ use cni::{IfName, Owner};
 use ipnetwork::IpNetwork;
 use kernel::iptables::{Rule, Saved};
 
-use super::{CHAIN, NOTES};
+use super::{CHAIN, NOTES, Protocol};
+use crate::portmap::flows::Redirect;
 
 /// The longest comment that iptables keeps, in bytes, and where the Go suite cuts a longer one. It puts three periods
 /// there, of which two are kept.
@@ -39,6 +40,20 @@ pub(super) fn names(comment: &str) -> Option<(&str, &str)> {
 /// Where a rule sends packets.
 pub(super) fn destination(rule: &Rule) -> Option<SocketAddr> {
     rule.value("--to-destination")?.parse().ok()
+}
+
+/// What a rule of a container's chain means, if it is one that sends packets.
+pub(super) fn redirect(rule: &Rule) -> Option<Redirect> {
+    let to = destination(rule)?;
+    let host_ip = rule.value("-d").and_then(|address| address.parse().ok()).map(|net: IpNetwork| net.ip());
+    let protocol = Protocol::parse(rule.value("-p")?)?;
+    Some(Redirect {
+        host_ip,
+        host_port: rule.value("--dport")?.parse().ok()?,
+        protocol,
+        target: to.ip(),
+        port: to.port(),
+    })
 }
 
 /// The packets of a mapping, by what its rules match: protocol, port and, if it matters, address.

@@ -1,5 +1,6 @@
 //! Taking mappings down, whoever made them, without being told which they were.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,42 +15,70 @@ use crate::error::attempt;
 use crate::iptables::{Change, FAMILIES, Where, clear};
 use crate::masquerade::nf_tables;
 use crate::ownership::Live;
+use crate::portmap::flows::Redirect;
 
 /// Early releases of the Go suite had a second chain for each container.
 const PAST: &str = "CNI-SN-";
 
-/// Removes the attachment's rules, with both iptables and both families.
+/// Removes the attachment's rules, with both iptables and both families, and says where its ports led.
 ///
 /// # Errors
 ///
 /// When something of it is there and can't be removed.
-pub(crate) fn remove(machine: &mut Machine, owner: &Owner) -> Result<(), Error> {
+pub(in crate::portmap) fn remove(machine: &mut Machine, owner: &Owner) -> Result<Vec<Redirect>, Error> {
     let (present, past) = (owner.chain(CHAIN), owner.chain(PAST));
+    let mut redirects = Vec::new();
     for family in FAMILIES {
         // The chain with the notes is nearly always there, so it alone is no reason to list the table.
         let chains = [present.as_str(), past.as_str(), NOTES];
         let chains = if is_noted(machine, family, owner)? { &chains[..] } else { &chains[..2] };
         let place = Where { family, table: NAT, wanted: Wanted::Any(chains) };
-        let removed = clear(machine, place, &|_, found| Ok(Change::to(found, removal(found, owner))));
-        removed.map_err(|error| error.context(format_args!("could not teardown {} dnat", version(family))))?;
+        let removed = clear_noting(machine, place, &|found| removal(found, owner));
+        redirects.extend(
+            removed.map_err(|error| error.context(format_args!("could not teardown {} dnat", version(family))))?,
+        );
     }
-    Ok(())
+    Ok(redirects)
 }
 
-/// Removes the rules of this network's containers of which no attachment is valid, with both iptables and both families.
+/// Removes the rules of this network's containers of which no attachment is valid, with both iptables and both families,
+/// and says where their ports led.
 ///
 /// # Errors
 ///
 /// When something of it is there and can't be removed.
-pub(crate) fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Result<(), Error> {
+pub(in crate::portmap) fn gc(
+    machine: &mut Machine,
+    name: &NetName,
+    valid: &ValidAttachments,
+) -> Result<Vec<Redirect>, Error> {
+    let mut redirects = Vec::new();
     if !valid.is_specified() {
-        return Ok(());
+        return Ok(redirects);
     }
-    FAMILIES.into_iter().try_for_each(|family| {
+    for family in FAMILIES {
         let place = Where { family, table: NAT, wanted: Wanted::Any(&[DNAT, NOTES]) };
-        let removed = clear(machine, place, &|_, found| Ok(Change::to(found, collection(found, name, valid))));
-        removed.map_err(|error| attempt(format_args!("remove port mappings of network {name}"), error))
-    })
+        let removed = clear_noting(machine, place, &|found| collection(found, name, valid));
+        let failed = |error| attempt(format_args!("remove port mappings of network {name}"), error);
+        redirects.extend(removed.map_err(failed)?);
+    }
+    Ok(redirects)
+}
+
+/// Removes from a table what `decide` says, and tells where the ports led that lead there no more.
+fn clear_noting(
+    machine: &mut Machine,
+    place: Where<'_>,
+    decide: &dyn Fn(&Saved) -> Restore,
+) -> Result<Vec<Redirect>, Error> {
+    let redirects = RefCell::new(Vec::new());
+    clear(machine, place, &|_, found| {
+        let changes = decide(found);
+        let lost = found.rules.iter().filter(|rule| changes.deletes(rule)).filter_map(entry::redirect);
+        redirects.borrow_mut().extend(lost);
+        Ok(Change::to(found, changes))
+    })?;
+    Ok(redirects.into_inner())
 }
 
 const fn version(family: Family) -> &'static str {

@@ -160,8 +160,8 @@ fn a_chain_without_nf_tables() {
 fn a_chain_without_iptables() {
     Node::run_messy(|_| {
         sh("mount -t tmpfs none /usr/local/sbin; mount -t tmpfs none /usr/sbin");
-        for (plugin, answer) in chained("iptables").without(&["bridge", "vrf"]).status() {
-            let expected = ["portmap", "firewall"].contains(&plugin.as_str()).then_some(50);
+        for (plugin, answer) in chained("iptables").without(&["vrf"]).status() {
+            let expected = ["bridge", "portmap", "firewall"].contains(&plugin.as_str()).then_some(50);
             assert_eq!((!answer.succeeded()).then(|| answer.failure().code), expected, "{plugin}: {answer}");
         }
     });

@@ -84,6 +84,12 @@ impl Written {
         })
     }
 
+    /// Whether the previous result begins with an interface that is `null`. Decoded it is one without a name.
+    pub(super) fn begins_with_null(&self) -> bool {
+        let interfaces = self.prev_result.as_ref().and_then(|previous| previous.get("interfaces"));
+        interfaces.and_then(|interfaces| interfaces.get(0)).is_some_and(serde_json::Value::is_null)
+    }
+
     /// The zone of firewalld.
     pub(super) fn zone(&self) -> &str {
         if self.firewalld_zone.is_empty() { "trusted" } else { &self.firewalld_zone }

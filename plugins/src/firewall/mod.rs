@@ -137,11 +137,13 @@ impl Plugin for Firewall {
 fn plan(call: &Call, attachment: &Attachment, machine: &mut Machine) -> Result<(Plan, AddResult), Error> {
     let written = Written::load(call)?;
     let previous = call.prev_result()?.ok_or_else(|| Error::internal("missing prevResult from earlier plugin"))?;
+    let is_null = written.begins_with_null();
     let config = written.validate()?;
     let owner = attachment.owner(&call.name);
     let ips = addresses(&previous);
     let segments = match config.policy {
         Policy::Open => None,
+        _ if is_null => return Err(Error::internal("got nil interface")),
         policy => Some(Segments::required(&previous, &owner, policy)?),
     };
     if ips.is_empty() && segments.is_none() {

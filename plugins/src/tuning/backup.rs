@@ -44,6 +44,9 @@ pub(super) struct Backup {
 pub(super) struct Ours {
     /// The owner's tag.
     pub(super) owner: String,
+    /// Where the namespace was, for GC, which is not told.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) netns: String,
     /// The life of namespace and link.
     pub(super) life: Life,
     /// The parameters, in the order in which they were set.
@@ -244,7 +247,8 @@ mod tests {
         assert_eq!(Backup::read(&path).unwrap(), None);
         let sysctl = vec![Was { name: "net/x".into(), was: "a	<b>".into(), at: u64::MAX }];
         let life = Life { namespace: "boot/1".into(), link: 7 };
-        let mut backup = Backup { xnet: Some(Ours { owner: "tag".into(), life, sysctl }), ..Backup::default() };
+        let mut backup =
+            Backup { xnet: Some(Ours { owner: "tag".into(), netns: "/n".into(), life, sysctl }), ..Backup::default() };
         backup.keep(&everything());
         for _ in 0..2 {
             backup.write(&path).unwrap();

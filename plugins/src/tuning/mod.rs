@@ -15,7 +15,8 @@
 //!
 //! ADD reads everything, writes the file, the parameters and the link, and takes all of it back when the kernel refuses
 //! any of it. DEL puts back what the file has, and removes it, also when the namespace is gone; it never fails for what it
-//! can't put back. GC removes files of the network that no valid attachment has.
+//! can't put back. GC does the same for files of the network that no valid attachment has: of a namespace that lives the file
+//! says where it was, and by its number in the kernel it is told from a later one in that place.
 
 mod allowlist;
 mod backup;
@@ -143,6 +144,7 @@ fn plan(
     backup.keep(&now);
     let ours = backup.xnet.get_or_insert_default();
     (ours.owner, ours.life) = (attachment.owner(&call.name).tag(), life);
+    ours.netns.clone_from(&attachment.netns);
     remember(&mut ours.sysctl, &sysctls);
 
     let mut plan = Plan::new();

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cni::plugin::{Attachment, Call, ValidAttachments};
-use cni::{Error, Owner};
+use cni::{ContainerId, Error, NetName, Owner};
 use kernel::link::Link;
 use kernel::netlink;
 use kernel::netns::{self, NetNs};
@@ -38,9 +38,10 @@ pub(super) fn del(call: &Call, config: &Config, attachment: &Attachment) {
         Err(netns::Error::NotExist(..) | netns::Error::NotNamespace(..) | netns::Error::WrongKind(..)) => None,
         Err(error) => return call.warn(error),
     };
-    let restored = netns.map_or(Ok(Verdict::Gone), |netns| restore(netns, &path, &backup, attachment));
+    let owner = attachment.owner(&call.name);
+    let restored = netns.map_or(Ok(Verdict::Gone), |netns| restore(netns, &path, &backup, &owner));
     match restored {
-        Ok(Verdict::Gone) if !is_its(&backup, call, attachment) => {}
+        Ok(Verdict::Gone) if !is_its(&backup, &owner) => {}
         Ok(_) => {
             if let Err(error) = fs::remove_file(&path) {
                 call.warn(format_args!("remove {}: {}", path.display(), reason(&error)));
@@ -59,14 +60,14 @@ enum Verdict {
 }
 
 /// Whether a backup is the attachment's: names of files do not tell `a_b` and `c` from `a` and `b_c`.
-fn is_its(backup: &Backup, call: &Call, attachment: &Attachment) -> bool {
+fn is_its(backup: &Backup, owner: &Owner) -> bool {
     let tag = backup.xnet.as_ref().and_then(|ours| Owner::parse_tag(&ours.owner));
-    let own = Owner::parse_tag(&attachment.owner(&call.name).tag());
+    let own = Owner::parse_tag(&owner.tag());
     tag.is_none_or(|tag| own.is_some_and(|own| own.attachment == tag.attachment))
 }
 
-fn restore(netns: NetNs, path: &Path, backup: &Backup, attachment: &Attachment) -> Result<Verdict, String> {
-    let ifname = attachment.ifname.as_str();
+fn restore(netns: NetNs, path: &Path, backup: &Backup, owner: &Owner) -> Result<Verdict, String> {
+    let ifname = owner.ifname.as_str();
     let mut machine = Machine::with_container(netns).map_err(|error| error.to_string())?;
     let container = machine.side(Side::Container).map_err(|error| error.to_string())?;
     let link = container.link(ifname).map_err(|error| format!("failed to get \"{ifname}\": {error}"))?;
@@ -85,7 +86,7 @@ fn restore(netns: NetNs, path: &Path, backup: &Backup, attachment: &Attachment) 
         // Those of the link itself went with it.
         parameters.retain(|was| !was.name.split('/').any(|part| part == ifname));
     }
-    let mut neighbours = Neighbours::of(path, attachment, &ours.life);
+    let mut neighbours = Neighbours::of(path, &owner.id, &ours.life);
     parameters.retain(|was| !neighbours.inherit(was));
     failures.extend(restore_parameters(&machine, &parameters).err());
     failures.extend(neighbours.save().err());
@@ -139,8 +140,8 @@ struct Neighbour {
 
 impl Neighbours {
     /// Those in the namespace of `life`, beside the backup at `path`.
-    fn of(path: &Path, attachment: &Attachment, life: &Life) -> Self {
-        let prefix = format!("{}_", attachment.container_id);
+    fn of(path: &Path, id: &ContainerId, life: &Life) -> Self {
+        let prefix = format!("{id}_");
         let is_other = |other: &PathBuf| {
             let name = other.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             other != path && name.starts_with(&prefix) && name.ends_with(SUFFIX)
@@ -177,8 +178,9 @@ impl Neighbours {
     }
 }
 
-/// Removes backups of this network that belong to no valid attachment. Those of the Go suite do not say whose they are;
-/// they go when what is known otherwise leaves no doubt.
+/// Puts back what this network's attachments that are not valid had, and removes their backups. Those of the Go suite do
+/// not say whose they are; they go when what is known otherwise leaves no doubt. What can't be put back is told, and tried
+/// again next time.
 pub(super) fn gc(call: &Call, config: &Config, valid: &ValidAttachments) -> Result<(), Error> {
     if !valid.is_specified() {
         return Ok(());
@@ -187,9 +189,19 @@ pub(super) fn gc(call: &Call, config: &Config, valid: &ValidAttachments) -> Resu
     let mut records = None;
     let mut failures = Failures::default();
     for path in files(&config.data_dir)? {
-        let removed = match is_left_behind(&path, call, valid, &live, &mut records) {
-            Ok(true) => fs::remove_file(&path),
-            Ok(false) => Ok(()),
+        let left_behind = Backup::read(&path).and_then(|backup| match backup {
+            Some(backup) => Ok(is_left_behind(&path, &backup, call, valid, &live, &mut records)?.then_some(backup)),
+            None => Ok(None),
+        });
+        let removed = match left_behind {
+            Ok(Some(backup)) => match restore_living(&path, &backup, &call.name) {
+                Ok(()) => fs::remove_file(&path),
+                Err(text) => {
+                    call.warn(text);
+                    continue;
+                }
+            },
+            Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
         match removed {
@@ -202,17 +214,35 @@ pub(super) fn gc(call: &Call, config: &Config, valid: &ValidAttachments) -> Resu
     failures.into_result()
 }
 
+/// Puts back what is in a namespace that is still where it was. One that the kernel gives no number could be another by
+/// now, and is left alone.
+fn restore_living(path: &Path, backup: &Backup, net: &NetName) -> Result<(), String> {
+    let Some(ours) = backup.xnet.as_ref().filter(|ours| ours.life.is_known()) else { return Ok(()) };
+    let (Ok(netns), Some(owner)) = (NetNs::open(&ours.netns), owner(path, &ours.owner, net)) else { return Ok(()) };
+    restore(netns, path, backup, &owner).map(drop)
+}
+
+/// The attachment with this tag, of which the name of its file knows what the tag may have lost.
+fn owner(path: &Path, tag: &str, net: &NetName) -> Option<Owner> {
+    let name = path.file_stem()?.to_str()?;
+    let prefix = tag.split(',').next();
+    let splits = name.match_indices('_').map(|(at, _)| (&name[..at], &name[at + 1..]));
+    let mut owners =
+        splits.filter_map(|(id, ifname)| Some(Owner::new(net.clone(), id.parse().ok()?, ifname.parse().ok()?)));
+    owners.find(|owner| prefix == Some(&owner.tag_prefix()))
+}
+
 /// Whether a backup is of this network and of no valid attachment. One without an owner is judged by its name, and by what
 /// libcni and host-local have on record.
 fn is_left_behind(
     path: &Path,
+    backup: &Backup,
     call: &Call,
     valid: &ValidAttachments,
     live: &Live,
     records: &mut Option<Records>,
 ) -> io::Result<bool> {
-    let Some(backup) = Backup::read(path)? else { return Ok(false) };
-    if let Some(ours) = backup.xnet {
+    if let Some(ours) = &backup.xnet {
         return Ok(live.is_stale(&ours.owner));
     }
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();

@@ -16,6 +16,7 @@ fn the_file_is_the_go_suites_with_one_more_member() {
         assert!(text.starts_with(&theirs), "{text}");
         let ours = &backup()["xnet"];
         assert_eq!(ours["owner"], "43d91f8451058a70-0b65a318f52e521b, net: n1, if: eth0, id: cid1");
+        assert_eq!(ours["netns"], "/run/netns/pod");
         assert_eq!(ours["sysctl"][0]["name"], "net/ipv4/conf/eth0/arp_filter");
         assert_eq!(ours["sysctl"][0]["was"], "0");
         assert_eq!(ours["sysctl"][1]["was"], "32768\t60999");
@@ -209,5 +210,43 @@ fn gc_removes_what_this_network_left() {
         assert_eq!(files(), left);
         gc("[]");
         assert_eq!(files(), ["elsewhere_eth0.json", "notes.txt", "other_eth0.json", "unknown_eth0.json"]);
+    });
+}
+
+/// As DEL would have: the file says where the namespace is.
+#[test]
+fn gc_restores_a_namespace_that_lives() {
+    let gc = |valid: &str| {
+        let json = format!(
+            r#"{{"cniVersion": "1.1.0", "name": "n1", "type": "tuning", "cni.dev/valid-attachments": {valid}}}"#
+        );
+        ETH0.ours(&Tuning, "GC", &json).good();
+    };
+    pod(|| {
+        let before = state();
+        ETH0.ours(&Tuning, "ADD", &conf(EVERYTHING)).good();
+        let tuned = state();
+        gc(r#"[{"containerID": "cid1", "ifname": "eth0"}]"#);
+        assert_eq!(changes(&tuned, &state()), [""; 0]);
+        gc("[]");
+        assert_eq!(changes(&before, &state()), [""; 0]);
+        assert!(nothing_is_kept());
+
+        // The link has gone with its bridge plugin's GC; what is of the namespace comes back for all that.
+        ETH0.ours(&Tuning, "ADD", &conf(EVERYTHING)).good();
+        shell("ip -n pod link del eth0");
+        gc("[]");
+        assert_eq!(parameter("net/ipv4/ip_local_port_range"), "32768\t60999");
+        assert!(nothing_is_kept());
+    });
+    // Another namespace in the same place is nobody's business.
+    pod(|| {
+        ETH0.ours(&Tuning, "ADD", &conf(EVERYTHING)).good();
+        lose_pod();
+        new_pod();
+        shell("ip netns exec pod sh -c 'echo 21000 31000 > /proc/sys/net/ipv4/ip_local_port_range'");
+        gc("[]");
+        assert_eq!(parameter("net/ipv4/ip_local_port_range"), "21000\t31000");
+        assert!(nothing_is_kept());
     });
 }

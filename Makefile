@@ -14,10 +14,10 @@ PLUGINS := $(sort $(basename $(notdir $(wildcard plugins/src/bin/*.rs ipam/src/b
 BINS    := xnet $(PLUGINS)
 
 # What the tests and benches compare with and look through. Debian's names.
-TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps
+TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps crun bwrap
 PEERS     := /usr/lib/cni/bridge
 PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox-static \
-             procps containernetworking-plugins
+             procps crun bubblewrap containernetworking-plugins
 # Unpacked, not installed: a newer Go suite, for its nftables back ends, and a firewall daemon.
 export XNET_NEWER_GO_DIR  := $(abspath $(TARGET)/newer-go)
 export XNET_FIREWALLD_DIR := $(abspath $(TARGET)/firewalld)
@@ -28,7 +28,7 @@ VM_TOOLS    := qemu-system-x86_64 modprobe busybox
 VM_PACKAGES := qemu-system-x86 kmod busybox-static
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-vm vm-shell lint bench install clean deps newer-go firewalld
+.PHONY: help build run test test-vm vm-shell requirements lint bench install clean deps newer-go firewalld
 
 help: ## This text
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -55,6 +55,9 @@ test-vm: newer-go build ## Runs those that need a stock kernel, in a virtual mac
 vm-shell: build ## A shell in that machine, among this directory's files
 	@$(MAKE) --no-print-directory deps TOOLS="$(VM_TOOLS)" PEERS= PACKAGES="$(VM_PACKAGES)"
 	@XNET_BIN_DIR=$(CURDIR)/bin tests/vm/run.sh --shell $(KERNEL)
+
+requirements: ## Writes docs/runner-requirements.md from what the tests say that they show
+	XNET_WRITE_REQUIREMENTS=1 $(CARGO) test -q -p xnet-tests --test requirements
 
 lint: ## Formatting, clippy, licences (the last if cargo-deny is there)
 	$(CARGO) fmt --all --check

@@ -18,6 +18,7 @@
 mod chain;
 mod config;
 mod conntrack;
+mod containerd;
 mod echo;
 mod files;
 mod host;
@@ -41,6 +42,7 @@ mod traffic;
 
 pub use chain::Chain;
 pub use config::{chain, dual_stack, parts, published, short_chain, with};
+pub use containerd::{Containerd, RunningContainer};
 pub use echo::{Echo, Transport};
 pub use netns::Netns;
 pub use network::Network;

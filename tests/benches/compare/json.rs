@@ -14,6 +14,7 @@ fn row(row: &Row) -> Value {
     let (section, unit, sides) = match row.section {
         Section::Time => ("time", "ms", ["ours", "go"]),
         Section::Growth => ("growth", "ms", ["many", "none"]),
+        Section::Runners => ("containers", "ms", ["xnet", "other"]),
         Section::Memory => ("memory", "MiB", ["ours", "go"]),
         Section::Processes => ("processes", "processes", ["ours", "go"]),
         Section::Size => ("size", "MiB", ["ours", "go"]),

@@ -40,6 +40,7 @@ mod measurement;
 mod peak;
 mod processes;
 mod row;
+mod runners;
 mod settle;
 mod side;
 mod sizes;
@@ -50,7 +51,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use measurement::Outcome;
+use measurement::{Measurement, Outcome};
 use row::Row;
 
 const PAIRS: usize = 40;
@@ -75,9 +76,12 @@ fn compare(filters: &[String]) -> ExitCode {
     let mut rows = Vec::new();
     let mut remarks = Vec::new();
     let mut code = ExitCode::SUCCESS;
-    for one in cases::all().iter().filter(|one| is_wanted(one.name(), filters)) {
+    let runners = runners::all();
+    let cases = cases::all();
+    let all = cases.iter().map(AsRef::as_ref).chain(runners.iter().map(|one| one as &dyn Measurement));
+    for one in all.filter(|one| is_wanted(one.name(), filters)) {
         eprintln!("measuring {} ...", one.name());
-        match measurement::play(one.as_ref(), pairs, &mut rows) {
+        match measurement::play(one, pairs, &mut rows) {
             Outcome::Measured => {}
             Outcome::Impossible => {
                 remarks.push(format!("NOT MEASURED: {}: there is no newer Go suite here", one.name()));

@@ -30,6 +30,14 @@ pub(crate) fn run(call: &Call) -> Result<(Done, f64), String> {
     Ok((done, peak))
 }
 
+/// Runs a command with the process in between. Returns MiB.
+pub(crate) fn of(command: Command) -> Result<f64, String> {
+    let mut between = Command::new("/proc/self/exe");
+    between.arg(FLAG).arg(command.get_program()).args(command.get_args());
+    let output = between.output().map_err(|error| format!("start {between:?}: {error}"))?;
+    told(&String::from_utf8_lossy(&output.stderr))
+}
+
 /// The kernel tells KiB.
 fn told(stderr: &str) -> Result<f64, String> {
     let last = stderr.lines().next_back().unwrap_or_default();
@@ -40,7 +48,7 @@ fn told(stderr: &str) -> Result<f64, String> {
 
 /// What the process in between does: it lends its streams to the plugin, and adds a line to the log.
 pub(crate) fn launch(args: &[String]) -> ExitCode {
-    let status = Command::new(&args[0]).uid(getuid().as_raw()).status();
+    let status = Command::new(&args[0]).args(&args[1..]).uid(getuid().as_raw()).status();
     let status = status.unwrap_or_else(|error| panic!("start {}: {error}", args[0]));
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN).expect("ask for the usage").max_rss();
     writeln!(stderr(), "{FLAG} {peak}").expect("write to stderr");

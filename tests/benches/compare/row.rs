@@ -6,6 +6,8 @@ pub(crate) enum Section {
     Time,
     /// Time too, but of ours against ours.
     Growth,
+    /// Time of whole containers, by runners.
+    Runners,
     Memory,
     /// Those that are no plugins of the suite.
     Processes,

@@ -4,9 +4,10 @@ use harness::Suite;
 
 use crate::row::{Row, Section, Summary};
 
-const SECTIONS: [(Section, &str, [&str; 2]); 5] = [
+const SECTIONS: [(Section, &str, [&str; 2]); 6] = [
     (Section::Time, "time in ms", ["ours", "Go suite"]),
     (Section::Growth, "ours, time in ms", ["many", "none"]),
+    (Section::Runners, "containers, time in ms", ["xnet", "other"]),
     (Section::Processes, "processes that are no plugins", ["ours", "Go suite"]),
     (Section::Memory, "memory in MiB", ["ours", "Go suite"]),
     (Section::Size, "size in MiB", ["ours", "Go suite"]),

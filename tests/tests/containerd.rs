@@ -1,12 +1,11 @@
 //! Debian's containerd runs containers from a plain rootfs directory on our network, and nothing is left after.
 
-mod daemon;
-
 use std::fs;
 use std::path::Path;
 
-use daemon::{CONF_DIR, Containerd};
-use harness::{Echo, Netns, Network, Node, Suite, assert_reached_by_all, chain, dual_stack, published, sh, with};
+use harness::{
+    Containerd, Echo, Netns, Network, Node, Suite, assert_reached_by_all, chain, dual_stack, published, sh, with,
+};
 use serde_json::{Value, json};
 
 #[test]
@@ -72,8 +71,8 @@ fn install_network() {
 }
 
 fn install(list: &Value) {
-    fs::create_dir_all(CONF_DIR).expect("create the directory of networks");
-    fs::write(Path::new(CONF_DIR).join("10-net.conflist"), list.to_string()).expect("write the network");
+    fs::create_dir_all(Containerd::CONF_DIR).expect("create the directory of networks");
+    fs::write(Path::new(Containerd::CONF_DIR).join("10-net.conflist"), list.to_string()).expect("write the network");
     std::os::unix::fs::symlink(Suite::Ours.dir(), "/opt/cni/bin").expect("install the plugins");
 }
 

@@ -6,25 +6,30 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{run, sh};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Where `ctr --cni` looks for networks.
-pub(crate) const CONF_DIR: &str = "/etc/cni/net.d";
+use crate::process::{run, sh};
 
 const ADDRESS: &str = "/run/containerd-test/containerd.sock";
 
 /// The running daemon. Containers go into a containerd namespace, and so into cgroups, of this process's own.
 #[derive(Debug)]
-pub(crate) struct Containerd {
+pub struct Containerd {
     process: Child,
     namespace: String,
 }
 
 impl Containerd {
+    /// Where `ctr --cni` looks for networks.
+    pub const CONF_DIR: &str = "/etc/cni/net.d";
+
     /// Starts it and waits until it says that it is ready.
-    pub(crate) fn start() -> Self {
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start() -> Self {
         fs::create_dir("/run/containerd-test").expect("create its directory");
         let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
         fs::write("/run/containerd-test/config.toml", config).expect("write its configuration");
@@ -45,25 +50,38 @@ impl Containerd {
     }
 
     /// Runs a shell script in a container to its end; returns what it printed.
-    pub(crate) fn run_with_cni(&self, id: &str, rootfs: &str, script: &str) -> String {
-        let mut command = Command::new("ctr");
-        command.args(["--address", ADDRESS, "--namespace", &self.namespace]);
-        command.args(["run", "--rm", "--cni", "--rootfs", rootfs, id, "/bin/sh", "-ec", script]);
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn run_with_cni(&self, id: &str, rootfs: &str, script: &str) -> String {
+        let mut command = self.run_command(id, rootfs, &["/bin/sh", "-ec", script]);
         let output = run(&mut command, b"");
         let (told, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{command:?}\n{}\n{told}\n{log}", output.status);
         told.into_owned()
     }
 
-    /// Starts a container in the background, which runs until a file `stop` appears in its root directory.
-    pub(crate) fn start_with_cni(&self, id: &str, rootfs: &str) -> Running {
-        let script = "until [ -e /stop ]; do busybox sleep 0.05; done";
+    /// The command that runs a program in a container on the first network of [`Self::CONF_DIR`].
+    #[must_use]
+    pub fn run_command(&self, id: &str, rootfs: &str, program: &[&str]) -> Command {
         let mut command = Command::new("ctr");
         command.args(["--address", ADDRESS, "--namespace", &self.namespace]);
-        command.args(["run", "--rm", "--cni", "--rootfs", rootfs, id, "/bin/sh", "-ec", script]);
+        command.args(["run", "--rm", "--cni", "--rootfs", rootfs, id]).args(program);
+        command
+    }
+
+    /// Starts a container in the background, which runs until a file `stop` appears in its root directory.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_cni(&self, id: &str, rootfs: &str) -> RunningContainer {
+        let script = "until [ -e /stop ]; do busybox sleep 0.05; done";
+        let mut command = self.run_command(id, rootfs, &["/bin/sh", "-ec", script]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let process = command.spawn().expect("start ctr");
-        Running { process, stop: format!("{rootfs}/stop"), pid: self.pid_of(id) }
+        RunningContainer { process, stop: format!("{rootfs}/stop"), pid: self.pid_of(id) }
     }
 
     /// The first process of a container, once it runs.
@@ -82,7 +100,10 @@ impl Containerd {
     }
 
     /// No container, no shim, no mount and no cgroup of a container is left.
-    pub(crate) fn assert_nothing_runs(&self) {
+    ///
+    /// # Panics
+    /// When there is.
+    pub fn assert_nothing_runs(&self) {
         let left = sh(&format!("ctr --address {ADDRESS} --namespace {} container list -q", self.namespace));
         assert_eq!(left, "", "containers");
         let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("read the mounts");
@@ -107,16 +128,19 @@ impl Containerd {
 
 /// A container that runs.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct RunningContainer {
     process: Child,
     stop: String,
     /// Its first process.
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
-impl Running {
+impl RunningContainer {
     /// Lets it end, and `ctr` with it, which calls DEL then.
-    pub(crate) fn end(self) {
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn end(self) {
         fs::write(&self.stop, "").expect("ask it to stop");
         let output = self.process.wait_with_output().expect("wait for ctr");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

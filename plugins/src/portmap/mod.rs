@@ -9,8 +9,8 @@
 //! ([`localnet`]). Flows outlive the mapping that sent them on their way; the kernel is made to forget those ([`flows`]).
 //!
 //! ADD is two steps, of which the first is one transaction, and leaves nothing behind when it fails. A port that another
-//! container has is refused, unless that container is gone; rules of iptables for it count, too, for they look at the same
-//! packets. Without ports there is nothing to do: not even a socket is opened.
+//! container has is refused, unless that container is gone; what the other back end has for it counts, too, for both look at
+//! the same packets. Without ports there is nothing to do: not even a socket is opened.
 //!
 //! DEL and GC look for what either back end, or the Go suite ([`foreign`]), may have left, whatever the configuration says
 //! by then. All that carries its owner is found by that; the Go suite's nftables rules name a container and no network, so
@@ -70,9 +70,7 @@ impl Plugin for Portmap {
         }
         let plan = plan(&config, &target).map_err(refused)?;
         let mut machine = Machine::host_only();
-        if config.backend == Backend::Nftables {
-            iptables::make_way(&mut machine, &target, &config)?;
-        }
+        make_way(&config, &target, &mut machine)?;
         forward(call, plan, &Redirect::all(&target, &config), &mut machine)?;
         Ok(previous)
     }
@@ -151,6 +149,22 @@ fn plan(config: &Config, target: &Target) -> Result<Plan, Error> {
         plan.push(RouteLocalnet { address: ip.ip() });
     }
     Ok(plan)
+}
+
+/// Looks for the ports where the other back end keeps them. Its own it looks at when it maps them.
+fn make_way(config: &Config, target: &Target, machine: &mut Machine) -> Result<(), Error> {
+    if config.backend == Backend::Nftables {
+        return iptables::make_way(machine, target, config);
+    }
+    let looked = |error: nft::Error| match error {
+        nft::Error::Taken(text) => Error::internal(text),
+        error => attempt("look for port mappings in nftables", error),
+    };
+    let Some(nft) = nf_tables(machine).map_err(looked)? else { return Ok(()) };
+    let displaced = nftables::make_way(nft, target, config).map_err(looked)?;
+    // Those flows end by themselves some day, and are no reason to fail.
+    let _ = flows::end(machine, &displaced);
+    Ok(())
 }
 
 /// Makes them, and takes everything back when that fails.

@@ -41,20 +41,23 @@
 //! ports costs nothing among ten thousand with, and DEL of one whose configuration has changed since its ADD notices that
 //! something is missing, and searches.
 
+mod claim;
 mod layout;
 mod removal;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
+use kernel::netlink;
 use kernel::nft::{self, Claim, Data, Element, Elements, Entry, Error, Nft, ObjectName, Value};
 use kernel::plan::{Deviation, Failure, Machine, Step};
-use kernel::{Handle, netlink};
 
 use super::config::{Config, Mapping, Protocol};
 use super::flows::{self, Redirect};
-use super::target::{Claimant, Target};
+use super::target::Target;
+use claim::Holder;
+pub(super) use claim::make_way;
 use layout::{ATTACHMENTS, Conditions, Masquerade, TABLE};
 pub(super) use removal::{gc, remove};
 
@@ -125,23 +128,18 @@ impl Forwards {
         }))
     }
 
-    /// Who has a key that is wanted, and whether that is still so.
+    /// What to do about a key that is taken.
     fn judge(&self, element: &Element, entry: &Entry) -> Claim {
-        let tag = entry.comment.as_deref().unwrap_or_default();
-        if nft::owner(tag) == self.target.owner.tag_prefix() {
-            self.again.set(true);
-            return if element.is(entry) { Claim::Keep } else { Claim::Replace };
-        }
-        // Elements other than mappings are about an address, which is ours now.
-        let Some(redirect) = redirect(&element.set, entry) else { return Claim::Replace };
-        let claimant = Claimant::parse(tag);
-        match claimant.dev.map(exists) {
-            _ if self.target.has(redirect.target) => Claim::Replace,
-            Some(Ok(false)) => {
-                self.displaced.borrow_mut().push(redirect);
+        match Holder::of(&element.set, entry, &self.target) {
+            Holder::Itself => {
+                self.again.set(true);
+                if element.is(entry) { Claim::Keep } else { Claim::Replace }
+            }
+            Holder::Nobody(redirect) => {
+                self.displaced.borrow_mut().extend(redirect);
                 Claim::Replace
             }
-            _ => Claim::Refuse(taken(&redirect, &claimant)),
+            Holder::Other(text) => Claim::Refuse(text),
         }
     }
 
@@ -287,17 +285,4 @@ fn dedup(elements: &mut Vec<Element>) {
         }
     }
     *elements = unique;
-}
-
-/// Whether the host has the link. Asked on a socket of its own, since this is for the rare port that is taken.
-fn exists(dev: &str) -> Result<bool, netlink::Error> {
-    Ok(Handle::here()?.link(dev)?.is_some())
-}
-
-fn taken(redirect: &Redirect, claimant: &Claimant<'_>) -> String {
-    let at = redirect.host_ip.map(|ip| format!(" at {ip}")).unwrap_or_default();
-    let who = claimant.attachment().unwrap_or_else(|| "somebody unknown".to_owned());
-    let Redirect { host_port, protocol, target, port, .. } = redirect;
-    let to = SocketAddr::new(*target, *port);
-    format!("host port {host_port}/{protocol}{at} is taken by {who}, {to}; {}", claimant.advice())
 }

@@ -65,6 +65,31 @@ fn the_port_of_a_container_whose_link_is_gone_is_free() {
     });
 }
 
+/// Rules of iptables see the same packets as the maps.
+#[test]
+fn a_port_in_the_maps_is_none_for_iptables() {
+    namespace(|| {
+        link("veth7");
+        let first = Pod::new("first").dev(Some("veth7")).ips(&["10.77.0.7/24"]).ports(&["8080:80/tcp"]);
+        first.add().unwrap();
+        Pod::new("dead").dev(Some("veth9")).ips(&["10.77.0.9/24"]).ports(&["8081:80/tcp"]).add().unwrap();
+        let before = ruleset();
+        let other = Pod::new("other").ips(&["10.77.0.8/24"]).options(r#""backend": "iptables""#);
+        let refused = other.clone().ports(&["8080:80/tcp"]).refused();
+        let expected = "host port 8080/tcp is taken by container first (eth0) in network n1, 10.77.0.7:80; \
+                        DEL that attachment, or GC network n1 if the container is gone";
+        assert_eq!(refused, expected);
+        assert_eq!(ruleset(), before);
+        let other = other.ports(&["8081:80/tcp", "8080:80/udp"]);
+        other.add().unwrap();
+        other.add().unwrap();
+        other.check().unwrap();
+        first.check().unwrap();
+        assert!(!elements("hostports4").contains("8081"));
+        other.del();
+    });
+}
+
 /// IPAM gives an address to one container only, so whoever else has a port that leads there is gone.
 #[test]
 fn the_port_of_a_container_whose_address_is_ours_is_free() {

@@ -20,7 +20,7 @@ use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::process::wait::Running;
 use crate::setup::{self, Op};
-use crate::spec::{Dirs, NetMode, Spec};
+use crate::spec::{Dirs, NamespaceMode, Namespaces, Spec};
 use crate::state::{Container, Info, Record, Store, undo};
 use crate::sys::clone::{Cloned, clone3};
 use crate::{fault, sys};
@@ -102,7 +102,7 @@ impl Start<'_> {
         let unified =
             unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
-        let cloned = clone3(namespaces(&self.spec.net.mode), unified.as_ref().map(AsFd::as_fd));
+        let cloned = clone3(namespaces(self.spec), unified.as_ref().map(AsFd::as_fd));
         match cloned.context(|| "make a process in new namespaces")? {
             Cloned::Child => {
                 drop(ours);
@@ -179,7 +179,11 @@ impl Start<'_> {
     }
 }
 
-fn namespaces(net: &NetMode) -> libc::c_int {
-    let always = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
-    always | if net.is_private() { libc::CLONE_NEWNET } else { 0 }
+/// Those that the container gets for itself at birth.
+fn namespaces(spec: &Spec) -> libc::c_int {
+    let own = |mode: &NamespaceMode, flag| if *mode == NamespaceMode::Private { flag } else { 0 };
+    let net = if spec.net.mode.is_private() { libc::CLONE_NEWNET } else { 0 };
+    let Namespaces { pid, ipc, uts, .. } = &spec.namespaces;
+    let rest = own(pid, libc::CLONE_NEWPID) | own(ipc, libc::CLONE_NEWIPC) | own(uts, libc::CLONE_NEWUTS);
+    libc::CLONE_NEWNS | net | rest
 }

@@ -23,6 +23,7 @@ mod format;
 pub mod id;
 pub mod net;
 mod process;
+pub mod seccomp;
 pub mod setup;
 pub mod spec;
 mod state;

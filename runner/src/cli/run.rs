@@ -11,7 +11,7 @@ use crate::net::bridge::Network;
 use crate::spec::{Dirs, Hostname, Spec};
 
 use super::complain;
-use super::flags::{LimitFlags, NetFlags, ProcessFlags, RootFlags};
+use super::flags::{LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
 
 /// The options of `xnet run`, named as elsewhere.
 #[derive(Debug, Args)]
@@ -27,6 +27,10 @@ pub(super) struct Run {
     dry_run: bool,
     #[command(flatten)]
     process: ProcessFlags,
+    #[command(flatten)]
+    security: SecurityFlags,
+    #[command(flatten)]
+    namespaces: NamespaceFlags,
     #[command(flatten)]
     root: RootFlags,
     #[command(flatten)]
@@ -54,11 +58,14 @@ impl Run {
 
     fn spec(&self) -> Result<Spec> {
         let id = Name::random()?;
+        let net = self.net.net();
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
-            process: self.process.process(&self.command, hostname)?,
+            process: self.process.process(&self.command, hostname, &self.security)?,
+            namespaces: self.namespaces.namespaces()?,
+            security: self.security.security(&net.mode, &self.namespaces)?,
             root: self.root.root()?,
-            net: self.net.net(),
+            net,
             limits: self.limits.limits()?,
             cgroup_parent: self.limits.cgroup_parent.clone(),
             name: self.name.clone(),

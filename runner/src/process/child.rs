@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
+use crate::seccomp;
 use crate::setup::Op;
 use crate::setup::apply::Setup;
 use crate::setup::files::Files;
@@ -16,6 +17,7 @@ use crate::spec::Spec;
 use crate::{fault, sys};
 
 use super::channel::ChildEnd;
+use super::exec::Command;
 use super::{exec, init, signals};
 
 /// What the child needs of its parent's knowledge.
@@ -54,24 +56,29 @@ impl Child<'_> {
         prctl::set_dumpable(false).context(|| "make the process private")?;
         // The modes of what is made from here on are those that are written here, and the command begins with the usual mask.
         umask(Mode::from_bits_truncate(0o022));
+        let filters = seccomp::filters(&self.spec.security, self.spec.process.capabilities.bounding)?;
         let mut setup = Setup {
             staging: self.staging.clone(),
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,
-            privileged: self.spec.process.privileged,
+            process: &self.spec.process,
+            filters: &filters,
+            account: None,
             channel,
             files: Files::default(),
             root: None,
             null: None,
         };
         setup.run(self.ops)?;
+        let home = setup.account.take().map(|account| account.home);
         drop(setup);
+        let command = Command { process: &self.spec.process, home, filters: &filters };
         fault::point("exec")?;
         if self.spec.process.init {
-            init::run(&self.spec.process, channel)
+            init::run(&command, channel)
         } else {
             signals::reset()?;
-            exec::exec(&self.spec.process, channel)
+            exec::exec(&command, channel)
         }
     }
 }

@@ -11,17 +11,43 @@ use nix::errno::Errno;
 use nix::unistd::execve;
 
 use crate::error::{Context, Error, Result};
+use crate::seccomp::{self, Filter};
 use crate::spec::Process;
 
 use super::channel::ChildEnd;
 use super::elf;
 
-/// Replaces this process by the command of `process`.
-pub(crate) fn exec(process: &Process, channel: &ChildEnd) -> Result<Infallible> {
-    let (argv, env) = (c_strings(&process.argv)?, c_strings(&process.env)?);
+/// What is executed, when everything else is done.
+#[derive(Debug)]
+pub(crate) struct Command<'a> {
+    pub(crate) process: &'a Process,
+    /// `HOME`, unless the environment says something else.
+    pub(crate) home: Option<String>,
+    /// To be installed at last.
+    pub(crate) filters: &'a [Filter],
+}
+
+impl Command<'_> {
+    fn env(&self) -> Vec<String> {
+        let mut env = self.process.env.clone();
+        if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+            env.extend(self.home.iter().map(|home| format!("HOME={home}")));
+        }
+        env
+    }
+}
+
+/// Replaces this process by `command`.
+pub(crate) fn exec(command: &Command<'_>, channel: &ChildEnd) -> Result<Infallible> {
+    let (argv, env) = (c_strings(&command.process.argv)?, c_strings(&command.env())?);
+    let (filters, command_is_final) = (command.filters, command.process.no_new_privileges);
     let command = argv.first().ok_or_else(|| Error::new("no command given"))?;
     let program = find(command, search_path(&env))?;
     channel.executing()?;
+    // A process that may still gain privileges has its filters already.
+    if command_is_final {
+        seccomp::install(filters)?;
+    }
     let Err(errno) = execve(&program, &argv, &env);
     Err(explain(&program, errno))
 }

@@ -8,26 +8,31 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use crate::error::{Context, Result};
-use crate::spec::Process;
+use crate::seccomp;
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
 
 use super::channel::ChildEnd;
+use super::exec::Command;
 use super::{exec, signals};
 
 /// Starts the command as a child and stays. Ends the process with the command's status.
 ///
 /// The signals are still blocked, as the parent has left them; here they are taken one at a time.
-pub(crate) fn run(process: &Process, channel: &ChildEnd) -> Result<Infallible> {
+pub(crate) fn run(command: &Command<'_>, channel: &ChildEnd) -> Result<Infallible> {
     let pid = match fork().context(|| "fork")? {
         Cloned::Child => {
             signals::reset()?;
-            return exec::exec(process, channel);
+            return exec::exec(command, channel);
         }
         Cloned::Parent { pid, .. } => pid,
     };
     // The line must end when the command is executed, so nobody else may hold it.
     sys::close_from(3).context(|| "close the line to the parent")?;
+    // Nobody who gets hold of this process shall have more calls than the command.
+    if command.process.no_new_privileges {
+        seccomp::install(command.filters)?;
+    }
     let code = attend(pid)?;
     sys::exit_now(code)
 }

@@ -7,21 +7,23 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, mkdirat, umask};
 use nix::unistd::{chdir, fchdir, getcwd, pivot_root, sethostname, setsid};
 
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Error, Result};
 use crate::fault;
 use crate::process::channel::ChildEnd;
-use crate::spec::Rootfs;
+use crate::seccomp::{self, Filter};
+use crate::spec::{Process, Rootfs};
 use crate::sys;
 use crate::sys::mount::attr;
 
 use super::files::Files;
 use super::op::Op;
 use super::path::Root;
-use super::{dev, hostview, privilege};
+use super::privilege::{self, Account};
+use super::{dev, hostview, kernel, namespace};
 
 /// The state of a set-up that is under way.
 #[derive(Debug)]
@@ -32,8 +34,12 @@ pub(crate) struct Setup<'a> {
     pub(crate) groups: Vec<PathBuf>,
     /// The hierarchies to show under /sys/fs/cgroup.
     pub(crate) hierarchies: &'a [Hierarchy],
-    /// All capabilities: device nodes on the root file system work then.
-    pub(crate) privileged: bool,
+    /// The command, its user and its rights.
+    pub(crate) process: &'a Process,
+    /// The filters of system calls.
+    pub(crate) filters: &'a [Filter],
+    /// Who the command is, once its rights are given.
+    pub(crate) account: Option<Account>,
     /// The line to the parent.
     pub(crate) channel: &'a ChildEnd,
     /// What the parent has sent over it.
@@ -64,7 +70,13 @@ impl Setup<'_> {
             Op::Hostname(name) => sethostname(name).context(|| "sethostname"),
             Op::Pivot => self.pivot(),
             Op::Workdir(path) => enter(path),
-            Op::Capabilities => privilege::drop_capabilities(),
+            Op::Time(offsets) => namespace::shift_clocks(offsets),
+            Op::Join(joined) => namespace::join(joined),
+            Op::Sysctl(sysctl) => kernel::set(sysctl),
+            Op::OomScore(score) => kernel::set_oom_score(*score),
+            Op::Keyring => kernel::leave_keyring(),
+            Op::Limit(limit) => kernel::limit(limit),
+            Op::Privileges => self.become_user(),
             Op::AwaitNetwork => {
                 self.files = self.channel.await_network()?;
                 Ok(())
@@ -144,7 +156,7 @@ impl Setup<'_> {
             work.number()
         );
         // Until a device controller says which devices may be opened, those of the root file system may not.
-        let flags = if self.privileged { MsFlags::empty() } else { MsFlags::MS_NODEV };
+        let flags = if self.process.privileged { MsFlags::empty() } else { MsFlags::MS_NODEV };
         let target = self.staging.join("root");
         nix::mount::mount(Some("overlay"), &target, Some("overlay"), flags, Some(options.as_str())).map_err(
             |errno| {
@@ -172,7 +184,7 @@ impl Setup<'_> {
         sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
     }
 
-    fn mask(&self, path: &str) -> Result<()> {
+    fn mask(&self, path: &Path) -> Result<()> {
         let Some(target) = self.find(path)? else { return Ok(()) };
         let is_dir =
             nix::sys::stat::fstat(&target).context(|| "stat")?.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR;
@@ -187,7 +199,7 @@ impl Setup<'_> {
         sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
     }
 
-    fn read_only(&self, path: &str) -> Result<()> {
+    fn read_only(&self, path: &Path) -> Result<()> {
         let Some(target) = self.find(path)? else { return Ok(()) };
         let tree = sys::mount::copy_tree(target.as_fd()).context(|| "copy the mount")?;
         sys::mount::set_flags(tree.as_fd(), attr::RDONLY).context(|| "make it read-only")?;
@@ -195,12 +207,28 @@ impl Setup<'_> {
     }
 
     /// A file of /proc or /sys, unless this kernel does not have it.
-    fn find(&self, path: &str) -> Result<Option<OwnedFd>> {
+    fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        let path = path.to_str().ok_or_else(|| Error::new("the path is not UTF-8"))?;
         match self.root()?.find(path.trim_start_matches('/')) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(errno).context(|| "open"),
         }
+    }
+
+    /// The last step. A filter that is to be installed by a process which could gain privileges later needs those that
+    /// it has now; all others wait until the very end.
+    fn become_user(&mut self) -> Result<()> {
+        let rights = self.process.rights();
+        let root = Root::open(Path::new("/")).context(|| "open /")?;
+        let account = Account::find(&rights, &root)?;
+        if !rights.no_new_privileges {
+            seccomp::install(self.filters)?;
+        }
+        privilege::assume(&rights, &account)?;
+        umask(Mode::from_bits_truncate(self.process.umask));
+        self.account = Some(account);
+        Ok(())
     }
 
     /// Both roots are stacked on the same directory, so the old one needs no place inside the new.

@@ -21,8 +21,10 @@ pub(crate) mod apply;
 pub(crate) mod dev;
 pub(crate) mod files;
 pub(crate) mod hostview;
+mod kernel;
+mod namespace;
 pub(crate) mod op;
 pub(crate) mod path;
 pub(crate) mod privilege;
 
-pub use op::{Op, plan};
+pub use op::{Joined, Op, plan};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::spec::{Rootfs, Spec};
+use crate::spec::{NamespaceMode, Rlimit, Rootfs, Spec, Sysctl, TimeOffsets};
 
 /// One step of the set-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub enum Op {
     CgroupNamespace,
     /// Enter the network namespace of another container.
     JoinNet(PathBuf),
+    /// Enter a namespace of the IPC, UTS or cgroup kind.
+    Join(Joined),
+    /// Make a time namespace, set its clocks and enter it.
+    Time(TimeOffsets),
     /// Set `lo` up.
     Loopback,
     /// Set the host name.
@@ -45,9 +49,9 @@ pub enum Op {
     /// Build `/dev`.
     Dev,
     /// Make a path unreadable by mounting something empty over it.
-    Mask(&'static str),
+    Mask(PathBuf),
     /// Make a path read-only by mounting it over itself.
-    ReadOnly(&'static str),
+    ReadOnly(PathBuf),
     /// Wait until the parent has wired the network.
     AwaitNetwork,
     /// Write `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
@@ -56,40 +60,43 @@ pub enum Op {
     Pivot,
     /// Change to the working directory.
     Workdir(PathBuf),
-    /// Drop the capabilities that a container does not need.
-    Capabilities,
+    /// Make a setting of the container's namespaces.
+    Sysctl(Sysctl),
+    /// Tell the kernel how willingly to kill the container.
+    OomScore(i16),
+    /// Leave the caller's session keyring.
+    Keyring,
+    /// Limit a resource of the process.
+    Limit(Rlimit),
+    /// Become the user, with the capabilities that it gets.
+    Privileges,
 }
 
-/// What /proc and /sys show that a container must not read: kernel memory, keys, timing of others, firmware.
-const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/selinux",
-];
-
-/// What /proc lets root change for the whole host.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+/// A namespace to be entered, as a file that the parent has opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Which kind: `ipc`, `uts`, `cgroup`, as under /proc/PID/ns.
+    pub kind: &'static str,
+    /// The file.
+    pub path: PathBuf,
+}
 
 /// The set-up of `spec`, in order. `joined` is the namespace file that `--net container:` stands for, and
 /// `hostname` the name that the container gets, if it gets one.
 #[must_use]
 pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>) -> Vec<Op> {
-    let mut ops = vec![Op::Session, Op::JoinCgroups, Op::CgroupNamespace];
+    let mut ops = vec![Op::Session, Op::JoinCgroups];
+    if spec.namespaces.cgroup == NamespaceMode::Private {
+        ops.push(Op::CgroupNamespace);
+    }
     ops.extend(joined.map(Op::JoinNet));
     if spec.net.mode.is_private() {
         ops.push(Op::Loopback);
     }
+    ops.extend(spec.namespaces.time.map(Op::Time));
     ops.extend(hostname.map(Op::Hostname));
+    ops.extend(spec.security.sysctls.iter().cloned().map(Op::Sysctl));
+    ops.extend(spec.process.oom_score_adj.map(Op::OomScore));
     ops.extend([Op::SlaveMounts, Op::Staging]);
     if spec.root.rootfs == Rootfs::Host {
         ops.push(Op::HostView);
@@ -100,14 +107,14 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>) -> V
     }
     let writable = spec.process.privileged;
     ops.extend([Op::Proc, Op::Sys { writable }, Op::Cgroups { writable }, Op::Dev]);
-    if !spec.process.privileged {
-        ops.extend(MASKED.map(Op::Mask));
-        ops.extend(READ_ONLY.map(Op::ReadOnly));
-    }
+    ops.extend(spec.security.masked.iter().cloned().map(Op::Mask));
+    ops.extend(spec.security.read_only.iter().cloned().map(Op::ReadOnly));
     ops.extend([Op::AwaitNetwork, Op::Files, Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
-    if !spec.process.privileged {
-        ops.push(Op::Capabilities);
+    if spec.security.new_keyring {
+        ops.push(Op::Keyring);
     }
+    ops.extend(spec.process.rlimits.iter().cloned().map(Op::Limit));
+    ops.push(Op::Privileges);
     ops
 }
 
@@ -137,7 +144,13 @@ impl Op {
             Self::Files => "files",
             Self::Pivot => "pivot",
             Self::Workdir(_) => "workdir",
-            Self::Capabilities => "capabilities",
+            Self::Join(_) => "join-namespace",
+            Self::Time(_) => "time-namespace",
+            Self::Sysctl(_) => "sysctl",
+            Self::OomScore(_) => "oom-score",
+            Self::Keyring => "keyring",
+            Self::Limit(_) => "limit",
+            Self::Privileges => "privileges",
         }
     }
 }
@@ -163,13 +176,21 @@ impl fmt::Display for Op {
             }
             Self::Cgroups { writable } => write!(f, "mount -t cgroup -o {} cgroup /sys/fs/cgroup", mode(writable)),
             Self::Dev => f.write_str("mount -t tmpfs -o nosuid,noexec,mode=755 tmpfs /dev, with its nodes and mounts"),
-            Self::Mask(path) => write!(f, "mount an empty {path}"),
-            Self::ReadOnly(path) => write!(f, "mount --rbind -o ro {path} {path}"),
+            Self::Mask(path) => write!(f, "mount an empty {}", path.display()),
+            Self::ReadOnly(path) => write!(f, "mount --rbind -o ro {0} {0}", path.display()),
             Self::AwaitNetwork => f.write_str("wait for the network"),
             Self::Files => f.write_str("write /etc/hostname /etc/hosts /etc/resolv.conf"),
             Self::Pivot => f.write_str("pivot_root . . && umount -l ."),
             Self::Workdir(path) => write!(f, "mkdir -p {0} && cd {0}", path.display()),
-            Self::Capabilities => f.write_str("drop capabilities"),
+            Self::Join(joined) => write!(f, "nsenter --{}={}", joined.kind, joined.path.display()),
+            Self::Time(TimeOffsets { boottime, monotonic }) => {
+                write!(f, "unshare --time --boottime {boottime} --monotonic {monotonic}")
+            }
+            Self::Sysctl(sysctl) => write!(f, "sysctl -w {sysctl}"),
+            Self::OomScore(score) => write!(f, "echo {score} > /proc/self/oom_score_adj"),
+            Self::Keyring => f.write_str("keyctl session"),
+            Self::Limit(limit) => write!(f, "prlimit --{limit}"),
+            Self::Privileges => f.write_str("drop capabilities, become the user"),
         }
     }
 }

@@ -3,10 +3,15 @@
 //! A part for each side of it, made from the flags of that side (`cli::flags`). It is written down when the container is
 //! made and never changes afterwards, so that a later start means what the first one meant.
 
+mod capabilities;
 mod limits;
+mod namespaces;
 mod net;
 mod process;
+mod rlimit;
 mod root;
+mod security;
+mod user;
 
 use std::path::PathBuf;
 
@@ -14,12 +19,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Name;
 
+pub use capabilities::{Capabilities, Capability, CapabilitySet, default_set};
 pub use limits::{
     Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
 };
+pub use namespaces::{NamespaceMode, Namespaces, TimeOffsets};
 pub use net::{Hostname, Net, NetMode};
-pub use process::Process;
+pub use process::{Process, Rights};
+pub use rlimit::{Rlimit, UNLIMITED};
 pub use root::{Root, Rootfs};
+pub use security::{Seccomp, Security, Sysctl, SysctlScope};
+pub use user::{User, Who};
 
 /// Where xnet keeps what it knows, and where it exposes network namespaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +51,10 @@ pub struct Spec {
     pub name: Option<Name>,
     /// What is executed, and with which rights.
     pub process: Process,
+    /// Which namespaces it has to itself.
+    pub namespaces: Namespaces,
+    /// What it is kept from.
+    pub security: Security,
     /// What it sees as `/`.
     pub root: Root,
     /// How it is connected.

@@ -8,10 +8,12 @@
 pub(crate) mod bpf;
 pub(crate) mod caps;
 pub(crate) mod clone;
+pub(crate) mod keyring;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod ns;
 pub(crate) mod sealed;
+pub(crate) mod seccomp;
 pub(crate) mod signal;
 
 use std::ffi::CStr;

@@ -31,12 +31,16 @@ pub(crate) fn of_process(pidfd: BorrowedFd<'_>, pid: Pid) -> nix::Result<OwnedFd
 
 /// Whether `file` is a network namespace, and not merely a file at the place of one.
 pub(crate) fn is_net(file: BorrowedFd<'_>) -> nix::Result<bool> {
+    is(file, libc::CLONE_NEWNET)
+}
+
+/// Whether `file` is a namespace of the kind that `CLONE_NEW...` stands for.
+pub(crate) fn is(file: BorrowedFd<'_>, kind: libc::c_int) -> nix::Result<bool> {
     if fstatfs(file)?.filesystem_type() != NSFS_MAGIC {
         return Ok(false);
     }
     // SAFETY: this request takes no argument.
-    let kind = Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE, 0) })?;
-    Ok(kind == libc::CLONE_NEWNET)
+    Ok(Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE, 0) })? == kind)
 }
 
 fn errno(error: &std::io::Error) -> Errno {

@@ -2,11 +2,15 @@
 //! that it means.
 
 mod limits;
+mod namespaces;
 mod net;
 mod process;
 mod root;
+mod security;
 
 pub(super) use limits::LimitFlags;
+pub(super) use namespaces::NamespaceFlags;
 pub(super) use net::NetFlags;
 pub(super) use process::ProcessFlags;
 pub(super) use root::RootFlags;
+pub(super) use security::SecurityFlags;

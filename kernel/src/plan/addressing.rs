@@ -8,6 +8,7 @@ use super::pair::on_host;
 use super::{Deviation, Failure, Machine, Side, Step};
 use crate::address::{self, Address};
 use crate::link;
+use crate::mac::Mac;
 use crate::netlink::{Error, Request};
 use crate::route::Route;
 
@@ -66,6 +67,40 @@ impl Step for AddAddress {
                 &error,
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Gives a link of the container a hardware address. Not undone: the link goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetMac {
+    /// Its name.
+    pub link: String,
+    /// The address.
+    pub mac: Mac,
+}
+
+impl fmt::Display for SetMac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ip link set {} address {}", Side::Container, self.link, self.mac)
+    }
+}
+
+impl Step for SetMac {
+    fn request(&self, _: &mut Machine) -> Result<Option<(Side, Request)>, Failure> {
+        let settings = link::Settings { mac: Some(self.mac), ..link::Settings::default() };
+        Ok(Some((Side::Container, settings.request(&self.link))))
+    }
+
+    fn refused(&self, error: Error) -> Result<(), Failure> {
+        Err(Failure::new(self, format_args!("failed to give \"{}\" the address {}", self.link, self.mac), &error))
+    }
+
+    fn check(&self, machine: &mut Machine) -> Result<(), Deviation> {
+        match machine.side(Side::Container)?.link(&self.link)? {
+            Some(link) if link.mac == Some(self.mac) => Ok(()),
+            Some(_) => Err(Deviation::Missing(self.to_string())),
+            None => Err(Deviation::LinkMissing(self.link.clone())),
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::mac::Mac;
 use crate::netlink::{self, Request};
 use crate::route::Route;
 
-pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetUp};
+pub use addressing::{AddAddress, AddRoute, GatewayAddress, SetMac, SetUp};
 pub use bridge::{EnsureBridge, PortRunning, PortVlans, VlanGateway};
 pub use child::CreateChild;
 pub use device::{Arrived, Home, MoveDevice};

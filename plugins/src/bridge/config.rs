@@ -37,6 +37,8 @@ struct Written {
     enabledad: bool,
     disable_container_interface: bool,
     port_isolation: bool,
+    #[serde(rename = "macFromIP")]
+    mac_from_ip: bool,
     link_type: String,
     ipam: WrittenIpam,
     dns: WrittenDns,
@@ -101,6 +103,8 @@ pub(super) struct Config {
     pub(super) disable_container_interface: bool,
     /// The port talks to non-isolated ports only.
     pub(super) port_isolation: bool,
+    /// The container's hardware address derives from its IPv4 address, unless one was asked for.
+    pub(super) mac_from_ip: bool,
     /// What the pair of links is made of.
     pub(super) link_type: Pair,
     /// The IPAM plugin's name; empty on a network without addresses.
@@ -159,6 +163,7 @@ impl Config {
             enable_dad: written.enabledad,
             disable_container_interface: written.disable_container_interface,
             port_isolation: written.port_isolation,
+            mac_from_ip: written.mac_from_ip,
             link_type: netconf::link_type(&written.link_type)?,
             ipam: written.ipam.r#type,
             dns: written.dns.any(),
@@ -174,6 +179,9 @@ impl Config {
     pub(super) fn refuse_contradictions(&self) -> Result<(), Error> {
         if self.disable_container_interface && !self.ipam.is_empty() {
             return Err(Error::internal("cannot use IPAM when DisableContainerInterface flag is set"));
+        }
+        if self.mac_from_ip && self.mac_spoof_check {
+            return Err(Error::internal("cannot set macFromIP and macspoofchk at the same time"));
         }
         if self.hairpin && self.promiscuous {
             return Err(Error::internal("cannot set hairpin mode and promiscuous mode at the same time"));

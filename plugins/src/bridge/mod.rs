@@ -150,6 +150,10 @@ impl Wiring for Port<'_> {
 
     fn complete(&self, result: &mut AddResult) -> Result<(), Error> {
         plan::complete(self.config, result);
+        let mac = plan::mac_from_ip(self.config, self.config.mac()?, &result.ips);
+        if let (Some(mac), Some(interface)) = (mac, result.interfaces.get_mut(self.container())) {
+            interface.mac = mac.to_string();
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use kernel::Mac;
 use kernel::link::{NewBridge, NewEnd, Port};
 use kernel::plan::{
-    CreatePair, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetUp, Side, VlanGateway,
+    CreatePair, EnsureBridge, GatewayAddress, Plan, PortRunning, PortVlans, Reachable, SetMac, SetUp, Side, VlanGateway,
 };
 
 use super::config::Config;
@@ -82,6 +82,17 @@ pub(super) fn complete(config: &Config, result: &mut AddResult) {
     }
 }
 
+/// The hardware address that follows from an IPAM answer, where the configuration wants that: `02:42` and the four bytes of
+/// the first IPv4 address. So an address that is used again keeps its place in the neighbours' ARP tables.
+pub(super) fn mac_from_ip(config: &Config, asked: Option<Mac>, ips: &[IpConfig]) -> Option<Mac> {
+    let first = ips.iter().find_map(|ip| match ip.address {
+        IpNetwork::V4(v4) => Some(v4.ip().octets()),
+        IpNetwork::V6(_) => None,
+    });
+    let [a, b, c, d] = first.filter(|_| config.mac_from_ip && asked.is_none())?;
+    Some(Mac::new([0x02, 0x42, a, b, c, d]))
+}
+
 /// The first address of a network after the network's own.
 fn first_host(address: IpNetwork) -> Option<IpAddr> {
     match address {
@@ -107,7 +118,11 @@ fn add_default_route(result: &mut AddResult, is_ipv6: bool) {
 /// What the addresses need: the container's side, the gateway on the host's, forwarding and masquerading.
 pub(super) fn addresses(config: &Config, owner: &Owner, links: &Links, result: &AddResult) -> Result<Plan, Error> {
     let dad = if config.enable_dad { Dad::On } else { Dad::Off };
-    let mut plan = container::configure(&links.ends.container.name, result, dad, Neighbours::OnLink)?;
+    let mut plan = Plan::new();
+    if let Some(mac) = mac_from_ip(config, config.mac()?, &result.ips) {
+        plan.push(SetMac { link: links.ends.container.name.clone(), mac });
+    }
+    plan.extend(container::configure(&links.ends.container.name, result, dad, Neighbours::OnLink)?);
     if config.is_gateway {
         plan.extend(gateway(config, links.ends.host.mtu, &result.ips));
     }

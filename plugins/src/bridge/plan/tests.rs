@@ -87,3 +87,15 @@ fn a_gateway_is_the_first_address_unless_ipam_says_otherwise() {
     let gateways: Vec<String> = result.ips.iter().filter_map(|ip| ip.gateway).map(|ip| ip.to_string()).collect();
     assert_eq!(gateways, ["10.1.0.1", "fd00::9"]);
 }
+
+#[test]
+fn a_hardware_address_that_derives_is_set_before_the_link_goes_up() {
+    let derives = r#""macFromIP": true, "ipam": {"type": "host-local"}"#;
+    let plan = addresses(&config(derives), &owner(), &names(None), &answer()).unwrap().to_string();
+    assert!(plan.starts_with("[container] ip link set eth0 address 02:42:0a:01:00:"), "{plan}");
+    let asked = format!(r#"{derives}, "runtimeConfig": {{"mac": "02:00:00:00:00:01"}}"#);
+    let plan = addresses(&config(&asked), &owner(), &names(None), &answer()).unwrap().to_string();
+    assert!(!plan.contains("address 02:42"), "{plan}");
+    let both = config(&format!(r#"{derives}, "macspoofchk": true"#));
+    assert!(both.refuse_contradictions().is_err());
+}

@@ -13,8 +13,7 @@ use nix::unistd::geteuid;
 
 use crate::cgroup::{self, Group, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
-use crate::net::bridge::Network;
-use crate::net::{self, Resolved, Wired, pin};
+use crate::net::{Connected, Prepared, hosts, lookup};
 use crate::process::channel;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
@@ -27,17 +26,19 @@ use crate::{fault, sys};
 
 /// Runs `spec` to its end and removes everything. Answers the command's exit status; an error means that the command
 /// did not run. `warn` gets what went wrong without changing the status.
-pub fn run(spec: &Spec, network: Option<&Network>, dirs: &Dirs, warn: &mut dyn FnMut(&Error)) -> Result<u8> {
+pub fn run(spec: &Spec, dirs: &Dirs, warn: &mut dyn FnMut(&Error)) -> Result<u8> {
     if !geteuid().is_root() {
         return Err(Error::new("a container can only be made by root; running without it is not supported yet"));
     }
+    let networks = lookup(spec, dirs)?;
     let store = Store::open(&dirs.state)?;
     // What the dead have left goes first: it may hold the name, or the address, that is wanted now.
     undo::abandoned(&store, false)?.1.iter().for_each(&mut *warn);
-    let resolved = Resolved::new(spec, &store)?;
+    let prepared = Prepared::new(spec, networks, dirs, &store)?;
+    prepared.warnings().for_each(|warning| warn(&warning));
     let signals = Signals::block()?;
     let mut container = store.create(&spec.id, spec.name.as_ref())?;
-    let result = Start { spec, network, dirs, store: &store, resolved, signals }.run(&mut container);
+    let result = Start { spec, store: &store, prepared, signals }.run(&mut container, warn);
     if let Err(error) = undo::all(&store, container, false) {
         warn(&error);
     }
@@ -46,17 +47,18 @@ pub fn run(spec: &Spec, network: Option<&Network>, dirs: &Dirs, warn: &mut dyn F
 
 /// The set-up steps of `spec`, for people.
 pub fn explain(spec: &Spec, dirs: &Dirs) -> Result<Vec<Op>> {
-    let resolved = Resolved::new(spec, &Store::open(&dirs.state)?)?;
-    Ok(setup::plan(spec, resolved.netns(), resolved.hostname))
+    let networks = lookup(spec, dirs)?;
+    Ok(plan(spec, &Prepared::new(spec, networks, dirs, &Store::open(&dirs.state)?)?))
+}
+
+fn plan(spec: &Spec, prepared: &Prepared) -> Vec<Op> {
+    setup::plan(spec, prepared.netns_to_enter(), prepared.hostname.clone(), prepared.domainname())
 }
 
 struct Start<'a> {
     spec: &'a Spec,
-    /// In bridge mode.
-    network: Option<&'a Network>,
-    dirs: &'a Dirs,
     store: &'a Store,
-    resolved: Resolved,
+    prepared: Prepared,
     signals: Signals,
 }
 
@@ -64,11 +66,12 @@ struct Start<'a> {
 type Groups = (Vec<PathBuf>, Option<PathBuf>);
 
 impl Start<'_> {
-    fn run(&self, container: &mut Container) -> Result<u8> {
+    fn run(&self, container: &mut Container, warn: &mut dyn FnMut(&Error)) -> Result<u8> {
         let hierarchies = cgroup::of_host()?;
         let (ones, two) = self.groups(&hierarchies, container)?;
         let (running, netns) = self.first_process(&hierarchies, ones, two.as_deref(), container)?;
-        let attended = self.wire(&running, netns, container).and_then(|()| running.attend());
+        let wired = self.wire(&running, netns, container, warn);
+        let attended = wired.and_then(|connected| running.attend(|| self.announce(&connected, warn)));
         attended.map_err(|error| running.kill(error))
     }
 
@@ -96,7 +99,8 @@ impl Start<'_> {
         unified: Option<&Path>,
         container: &mut Container,
     ) -> Result<(Running<'_>, Option<OwnedFd>)> {
-        let ops = setup::plan(self.spec, self.resolved.netns(), self.resolved.hostname.clone());
+        let ops = plan(self.spec, &self.prepared);
+        self.prepared.pin_joined(container)?;
         let staging = container.workplace("staging")?;
         let child = Child { spec: self.spec, ops: &ops, staging, groups, hierarchies };
         let unified =
@@ -125,57 +129,32 @@ impl Start<'_> {
 
     fn netns(&self, running: &Running<'_>) -> Result<Option<OwnedFd>> {
         let open = || sys::ns::of_process(running.pidfd.as_fd(), running.pid);
-        self.spec.net.mode.is_private().then(open).transpose().context(|| "open the container's network namespace")
+        self.prepared.is_private().then(open).transpose().context(|| "open the container's network namespace")
     }
 
-    /// Pins the namespace, has it wired, tells the world, and lets the child go on.
-    fn wire(&self, running: &Running<'_>, netns: Option<OwnedFd>, container: &mut Container) -> Result<()> {
-        let path = self.dirs.netns.join(self.spec.id.as_str());
-        if let Some(network) = self.network.filter(|n| !n.is_foreign()) {
-            container.record(&network.record(&path))?;
-        }
-        if let Some(netns) = &netns {
-            container.record(&Record::Netns { path: path.clone() })?;
-            fault::point("log-netns")?;
-            pin::pin(netns.as_fd(), &path)?;
-            fault::point("pin-netns")?;
-        }
-        let wired =
-            self.network.map_or_else(|| Ok(Wired::default()), |network| self.attach(network, &path, container))?;
-        self.release(running, netns.map(|_| path), &wired, container)
-    }
-
-    fn attach(&self, network: &Network, netns: &Path, container: &mut Container) -> Result<Wired> {
-        if network.is_foreign() {
-            container.record(&network.record(netns))?;
-        }
-        fault::point("log-network")?;
-        let wired = net::bridge::add(network, self.store, container, netns)?;
-        fault::point("network")?;
-        Ok(wired)
-    }
-
-    fn release(
+    /// Has the network made, tells the world, and lets the child go on.
+    fn wire(
         &self,
         running: &Running<'_>,
-        netns: Option<PathBuf>,
-        wired: &Wired,
-        container: &Container,
-    ) -> Result<()> {
-        let files = self.resolved.files(&self.spec.net.mode, wired);
-        container.publish(&Info {
-            id: self.spec.id.clone(),
-            name: self.spec.name.clone(),
-            hostname: self.resolved.hostname.clone().unwrap_or_default(),
-            pid: running.pid.as_raw(),
-            netns: netns.or_else(|| self.resolved.netns()),
-            hosts: files.hosts.clone(),
-            resolv: files.resolv.clone(),
-        })?;
+        netns: Option<OwnedFd>,
+        container: &mut Container,
+        warn: &mut dyn FnMut(&Error),
+    ) -> Result<Connected> {
+        let (connected, files) = self.prepared.connect(container, self.store, netns.as_ref(), warn)?;
+        let (id, name) = (self.spec.id.clone(), self.spec.name.clone());
+        container.publish(&Info { id, name, pid: running.pid.as_raw() })?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.
         let _ = running.channel.network_ready(&files);
-        fault::point("release")
+        fault::point("release")?;
+        Ok(connected)
+    }
+
+    /// What nobody has to wait for: the neighbours get to know the container.
+    fn announce(&self, connected: &Connected, warn: &mut dyn FnMut(&Error)) {
+        if let Err(error) = hosts::announce(self.store, connected) {
+            warn(&error);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     ("xnet-kernel", &[]),
     ("xnet-plugins", &["xnet-cni", "xnet-kernel"]),
     ("xnet-ipam", &["xnet-cni"]),
-    ("xnet", &["xnet-cni", "xnet-plugins", "xnet-ipam"]),
+    ("xnet", &["xnet-cni", "xnet-kernel", "xnet-plugins", "xnet-ipam"]),
     ("xnet-tests", &[]),
 ];
 

@@ -37,6 +37,9 @@ struct Places {
     /// Where network namespaces are pinned
     #[arg(long, global = true, env = "XNET_NETNS_DIR", value_name = "DIR", default_value = "/run/netns")]
     netns_dir: PathBuf,
+    /// Where networks of other engines are configured
+    #[arg(long, global = true, env = "XNET_CNI_CONF_DIR", value_name = "DIR", default_value = "/etc/cni/net.d")]
+    cni_conf_dir: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,7 +109,8 @@ impl Places {
             None if data == Path::new("/var/lib/xnet") => PathBuf::from("/run/xnet"),
             None => data.join("run"),
         };
-        Ok(Dirs { data, state, netns: absolute(&self.netns_dir)? })
+        let (netns, conf) = (absolute(&self.netns_dir)?, absolute(&self.cni_conf_dir)?);
+        Ok(Dirs { data, state, netns, conf })
     }
 }
 

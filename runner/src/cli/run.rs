@@ -7,7 +7,6 @@ use clap::Args;
 use crate::container;
 use crate::error::Result;
 use crate::id::Name;
-use crate::net::bridge::Network;
 use crate::spec::{Dirs, Hostname, Spec};
 
 use super::complain;
@@ -51,14 +50,13 @@ impl Run {
             }
             return Ok(0);
         }
-        let network = self.net.network()?;
-        network.iter().flat_map(Network::distrusted).for_each(|warning| complain(&warning));
-        container::run(&spec, network.as_ref(), dirs, &mut complain)
+        container::run(&spec, dirs, &mut complain)
     }
 
     fn spec(&self) -> Result<Spec> {
         let id = Name::random()?;
-        let net = self.net.net();
+        let (net, ignored) = self.net.net()?;
+        ignored.iter().for_each(complain);
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
             process: self.process.process(&self.command, hostname, &self.security)?,

@@ -82,7 +82,7 @@ impl ChildEnd {
     }
 }
 
-/// More than any list of hosts; a packet is never cut.
+/// More than any message has; a packet is never cut.
 const LARGEST: usize = 128 * 1024;
 
 fn write(socket: BorrowedFd<'_>, message: &impl Serialize) -> Result<()> {
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn messages_arrive_and_a_closed_end_is_told_from_a_message() {
         let (parent, child) = pair().unwrap();
-        let files = Files { hosts: "h".repeat(50_000), ..Files::default() };
+        let files = Files { dir: "/d".repeat(5_000).into() };
         parent.network_ready(&files).unwrap();
         assert_eq!(child.await_network().unwrap(), files);
         parent.network_ready(&files).unwrap();

@@ -35,8 +35,9 @@ enum Stage {
 impl Running<'_> {
     /// Stays until the container's first process has ended, and answers the exit status.
     ///
-    /// Signals that come before the command is executed are kept and delivered then.
-    pub(crate) fn attend(&self) -> Result<u8> {
+    /// Signals that come before the command is executed are kept and delivered then. `executed` is called once it is.
+    pub(crate) fn attend(&self, executed: impl FnOnce()) -> Result<u8> {
+        let mut executed = Some(executed);
         let mut stage = Stage::SettingUp;
         let mut queued = Vec::new();
         let mut died_of = None;
@@ -49,6 +50,9 @@ impl Running<'_> {
                 queued.extend(self.signals.drain()?);
             }
             if stage == Stage::Executed {
+                if let Some(executed) = executed.take() {
+                    executed();
+                }
                 for number in queued.drain(..) {
                     if signals::forward(self.pidfd.as_fd(), self.pid, number) == Delivered::AsDefault {
                         died_of = Some(number);

@@ -68,6 +68,7 @@ impl Setup<'_> {
             Op::JoinNet(path) => join_net(path),
             Op::Loopback => sys::link::loopback_up().context(|| "SIOCSIFFLAGS"),
             Op::Hostname(name) => sethostname(name).context(|| "sethostname"),
+            Op::Domainname(name) => sys::set_domainname(name).context(|| "setdomainname"),
             Op::Pivot => self.pivot(),
             Op::Workdir(path) => enter(path),
             Op::Time(offsets) => namespace::shift_clocks(offsets),
@@ -81,7 +82,7 @@ impl Setup<'_> {
                 self.files = self.channel.await_network()?;
                 Ok(())
             }
-            Op::Files => self.files.write(self.root()?),
+            Op::Files => self.files.attach(self.root()?),
             _ => self.mount(op),
         }
     }

@@ -1,52 +1,74 @@
 //! The three files of /etc that every container has for itself.
+//!
+//! They are in a directory of the host and are mounted over what the root file system has under these names. So they can be
+//! written to in the container also where its root is read-only, they can be brought up to date from outside, and a
+//! container that joins another's network has the other's very files.
 
-use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
+use crate::sys;
+use crate::sys::mount::attr;
 
 use super::path::Root;
 
-/// Contents of `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
+/// Where `hostname`, `hosts` and `resolv.conf` are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Files {
-    /// Without a newline; empty when the container has the host's name.
-    pub(crate) hostname: String,
-    pub(crate) hosts: String,
-    pub(crate) resolv: String,
+    /// A directory of the host; empty when there are no such files.
+    pub(crate) dir: PathBuf,
 }
+
+const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
 
 impl Files {
-    /// Replaces the three files. What is there, be it a link into /proc, is unlinked and never written through.
-    pub(crate) fn write(&self, root: &Root) -> Result<()> {
-        let etc = root.mount_point("etc")?;
-        let texts = [
-            ("hostname", format!("{}\n", self.hostname)),
-            ("hosts", self.hosts.clone()),
-            ("resolv.conf", self.resolv.clone()),
-        ];
-        for (name, text) in texts {
-            replace(etc.as_fd(), name, &text).context(|| format!("write /etc/{name}"))?;
+    /// Mounts the three files.
+    pub(crate) fn attach(&self, root: &Root) -> Result<()> {
+        if self.dir == Path::new("") {
+            return Ok(());
         }
-        Ok(())
+        let etc = root.mount_point("etc")?;
+        NAMES.iter().try_for_each(|name| {
+            attach(&self.dir.join(name), etc.as_fd(), name).context(|| format!("mount /etc/{name}"))
+        })
     }
 }
 
-fn replace(etc: impl AsFd, name: &str, text: &str) -> Result<()> {
-    match unlinkat(&etc, name, UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::ENOENT) => Ok(()),
-        other => other,
+fn attach(file: &Path, etc: impl AsFd, name: &str) -> Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let source = open(file, flags, Mode::empty()).context(|| format!("open {}", file.display()))?;
+    let tree = sys::mount::copy_tree(source.as_fd()).context(|| "copy the mount")?;
+    sys::mount::set_flags(tree.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC).context(|| "set its flags")?;
+    let target = target(&etc, name)?;
+    sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
+}
+
+/// A regular file to mount on. What else is there, be it a link into /proc, is replaced and never followed.
+fn target(etc: impl AsFd, name: &str) -> Result<std::os::fd::OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(&etc, name, flags, Mode::empty()) {
+        Ok(fd) if is_regular(&fd)? => return Ok(fd),
+        Ok(_) => unlinkat(&etc, name, UnlinkatFlags::NoRemoveDir).map_err(|errno| match errno {
+            Errno::EISDIR => Error::new("the root file system has a directory of that name"),
+            errno => Error::new(format!("remove what is there: {}", errno.desc())),
+        })?,
+        Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno).context(|| "look at what is there"),
     }
-    .context(|| "remove what is there")?;
-    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = openat(&etc, name, flags, Mode::from_bits_truncate(0o644)).context(|| "create")?;
-    std::fs::File::from(file).write_all(text.as_bytes()).context(|| "write")
+    let create = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(&etc, name, create, Mode::from_bits_truncate(0o644)).context(|| "create a file to mount on")
+}
+
+fn is_regular(fd: impl AsFd) -> Result<bool> {
+    let mode = fstat(fd).context(|| "stat")?.st_mode;
+    Ok(SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFREG)
 }
 
 #[cfg(test)]
@@ -54,19 +76,27 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
     use super::*;
 
     #[test]
     fn a_link_is_replaced_and_not_followed() {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let victim = dir.path().join("victim");
+        let (victim, root, files) = (dir.path().join("victim"), dir.path().join("root"), dir.path().join("files"));
         fs::write(&victim, "old").unwrap();
-        fs::create_dir(dir.path().join("etc")).unwrap();
-        symlink(&victim, dir.path().join("etc/hosts")).unwrap();
-        let files = Files { hostname: "h".into(), hosts: "hosts\n".into(), resolv: String::new() };
-        files.write(&Root::open(dir.path()).unwrap()).unwrap();
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir(&files).unwrap();
+        NAMES.iter().for_each(|name| fs::write(files.join(name), name).unwrap());
+        symlink(&victim, root.join("etc/hosts")).unwrap();
+        fs::write(root.join("etc/hostname"), "image").unwrap();
+        Files { dir: files }.attach(&Root::open(&root).unwrap()).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "old");
-        assert_eq!(fs::read_to_string(dir.path().join("etc/hosts")).unwrap(), "hosts\n");
-        assert_eq!(fs::read_to_string(dir.path().join("etc/hostname")).unwrap(), "h\n");
+        for name in NAMES {
+            assert_eq!(fs::read_to_string(root.join("etc").join(name)).unwrap(), name);
+        }
     }
 }

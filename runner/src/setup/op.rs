@@ -24,6 +24,8 @@ pub enum Op {
     Loopback,
     /// Set the host name.
     Hostname(String),
+    /// Set the domain name.
+    Domainname(String),
     /// Cut mount propagation towards the host.
     SlaveMounts,
     /// A tmpfs that only this mount namespace knows, for the writable layer.
@@ -54,7 +56,7 @@ pub enum Op {
     ReadOnly(PathBuf),
     /// Wait until the parent has wired the network.
     AwaitNetwork,
-    /// Write `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
+    /// Show the container's own `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
     Files,
     /// Make the new root the root, and let go of the old one.
     Pivot,
@@ -81,10 +83,10 @@ pub struct Joined {
     pub path: PathBuf,
 }
 
-/// The set-up of `spec`, in order. `joined` is the namespace file that `--net container:` stands for, and
-/// `hostname` the name that the container gets, if it gets one.
+/// The set-up of `spec`, in order. `joined` is the namespace file that `--net container:` or `ns:` stands for; `hostname` and
+/// `domainname` are the names that the container gets, if it gets any.
 #[must_use]
-pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>) -> Vec<Op> {
+pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, domainname: Option<String>) -> Vec<Op> {
     let mut ops = vec![Op::Session, Op::JoinCgroups];
     if spec.namespaces.cgroup == NamespaceMode::Private {
         ops.push(Op::CgroupNamespace);
@@ -95,6 +97,7 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>) -> V
     }
     ops.extend(spec.namespaces.time.map(Op::Time));
     ops.extend(hostname.map(Op::Hostname));
+    ops.extend(domainname.map(Op::Domainname));
     ops.extend(spec.security.sysctls.iter().cloned().map(Op::Sysctl));
     ops.extend(spec.process.oom_score_adj.map(Op::OomScore));
     ops.extend([Op::SlaveMounts, Op::Staging]);
@@ -129,6 +132,7 @@ impl Op {
             Self::JoinNet(_) => "join-net",
             Self::Loopback => "loopback",
             Self::Hostname(_) => "hostname",
+            Self::Domainname(_) => "domainname",
             Self::SlaveMounts => "slave-mounts",
             Self::Staging => "staging",
             Self::HostView => "host-view",
@@ -165,6 +169,7 @@ impl fmt::Display for Op {
             Self::JoinNet(path) => write!(f, "nsenter --net={}", path.display()),
             Self::Loopback => f.write_str("ip link set lo up"),
             Self::Hostname(name) => write!(f, "hostname {name}"),
+            Self::Domainname(name) => write!(f, "domainname {name}"),
             Self::SlaveMounts => f.write_str("mount --make-rslave /"),
             Self::Staging => f.write_str("mount -t tmpfs xnet STAGING"),
             Self::HostView => f.write_str("hide what is not a system directory of the host's root"),
@@ -179,7 +184,7 @@ impl fmt::Display for Op {
             Self::Mask(path) => write!(f, "mount an empty {}", path.display()),
             Self::ReadOnly(path) => write!(f, "mount --rbind -o ro {0} {0}", path.display()),
             Self::AwaitNetwork => f.write_str("wait for the network"),
-            Self::Files => f.write_str("write /etc/hostname /etc/hosts /etc/resolv.conf"),
+            Self::Files => f.write_str("mount --bind FILE /etc/FILE, for hostname, hosts and resolv.conf"),
             Self::Pivot => f.write_str("pivot_root . . && umount -l ."),
             Self::Workdir(path) => write!(f, "mkdir -p {0} && cd {0}", path.display()),
             Self::Join(joined) => write!(f, "nsenter --{}={}", joined.kind, joined.path.display()),

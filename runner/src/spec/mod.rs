@@ -24,7 +24,7 @@ pub use limits::{
     Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
 };
 pub use namespaces::{NamespaceMode, Namespaces, TimeOffsets};
-pub use net::{Hostname, Net, NetMode};
+pub use net::{Dns, Domain, Expose, ExtraHost, HostAddress, HostPort, Hostname, Mac, Net, NetMode, Protocol, Publish};
 pub use process::{Process, Rights};
 pub use rlimit::{Rlimit, UNLIMITED};
 pub use root::{Root, Rootfs};
@@ -40,6 +40,16 @@ pub struct Dirs {
     pub state: PathBuf,
     /// Where network namespaces are pinned, so that `ip netns exec` finds them: `/run/netns`.
     pub netns: PathBuf,
+    /// Where the engines of this host describe their CNI networks: `/etc/cni/net.d`.
+    pub conf: PathBuf,
+}
+
+impl Dirs {
+    /// The directory of what outlives a run of container `id`.
+    #[must_use]
+    pub fn container(&self, id: &Name) -> PathBuf {
+        self.data.join("containers").join(id.as_str())
+    }
 }
 
 /// One container, as asked for.

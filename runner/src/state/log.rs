@@ -43,8 +43,15 @@ pub(crate) enum Record {
         /// The file on which it is mounted.
         path: PathBuf,
     },
+    /// Files of /etc were written into a directory.
+    Files {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Plugins were asked to wire the container.
     Network {
+        /// The network's name.
+        network: String,
         /// The list of plugins as it was then; not the file of today.
         conflist: String,
         /// Where the plugins are. Empty: inside xnet.
@@ -91,6 +98,7 @@ mod tests {
             Record::Name { name: "web".parse().unwrap() },
             Record::Process { pid: 7, start: 99 },
             Record::Network {
+                network: "x".into(),
                 conflist: "{\n\"name\": \"x\"}\n".into(),
                 plugin_path: vec![],
                 ifname: "eth0".into(),

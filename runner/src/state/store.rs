@@ -23,15 +23,8 @@ const PLUGINS: &str = ".plugins";
 pub(crate) struct Info {
     pub(crate) id: Name,
     pub(crate) name: Option<Name>,
-    /// The host name inside.
-    pub(crate) hostname: String,
     /// The first process, as the host numbers it.
     pub(crate) pid: i32,
-    /// The pinned network namespace; none when it is the host's.
-    pub(crate) netns: Option<PathBuf>,
-    /// `/etc/hosts` and `/etc/resolv.conf` as they were written.
-    pub(crate) hosts: String,
-    pub(crate) resolv: String,
 }
 
 /// All containers under one state directory.
@@ -54,6 +47,16 @@ impl Store {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(root).context(|| format!("make {}", root.display()))?;
         Ok(Self { root: root.to_owned() })
+    }
+
+    /// The state directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of container `id`.
+    pub(crate) fn place(&self, id: &Name) -> PathBuf {
+        self.root.join(id.as_str())
     }
 
     /// Registers a new container, which this process then owns.

@@ -17,6 +17,8 @@ use super::store::{Container, Store};
 /// being undone; the container then stays on record, and the next run or `xnet gc` tries again, unless `force` says to
 /// forget it all the same.
 pub(crate) fn all(store: &Store, container: Container, force: bool) -> Result<()> {
+    // Nobody connects it to anything from here on.
+    let _quiet = net::link::lock(&container.dir)?;
     let records = container.records()?;
     let mut failures = Vec::new();
     for record in records.iter().rev() {
@@ -52,8 +54,9 @@ fn one(store: &Store, container: &Container, record: &Record) -> Result<()> {
         Record::Cgroups { dirs } => cgroup::kill(dirs).and_then(|()| cgroup::remove(dirs)),
         Record::Process { pid, start } => kill(Pid::from_raw(*pid), *start),
         Record::Netns { path } => net::pin::release(path),
-        Record::Network { conflist, plugin_path, ifname, netns } => {
-            net::bridge::undo(store, container, (conflist, plugin_path), ifname, netns)
+        Record::Files { dir } => net::hosts::remove(dir),
+        Record::Network { network, conflist, plugin_path, ifname, netns } => {
+            net::undo(store, container, network, (conflist, plugin_path), (ifname, netns))
         }
     }
 }
@@ -89,6 +92,7 @@ impl Record {
             Self::Cgroups { .. } => "cgroups",
             Self::Process { .. } => "process",
             Self::Netns { .. } => "netns",
+            Self::Files { .. } => "files",
             Self::Network { .. } => "network",
         }
     }

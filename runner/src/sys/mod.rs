@@ -43,6 +43,12 @@ pub(crate) fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::R
     Errno::result(answer).map(drop)
 }
 
+/// Sets the domain name of this UTS namespace.
+pub(crate) fn set_domainname(name: &str) -> nix::Result<()> {
+    // SAFETY: the pointer is valid for the length given.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
 /// Moves an open descriptor to `number`, in place of what is there; closed on exec.
 pub(crate) fn move_fd(fd: OwnedFd, number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: numbers only. What was at `number` is not used afterwards: the caller is the container's first

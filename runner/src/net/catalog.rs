@@ -1,0 +1,67 @@
+//! Which networks there are.
+//!
+//! Three places, in this order: `DATA/networks/NAME.conflist`, written by `xnet network create` or by hand; the network
+//! that is built in (`bridge`), unless a file of that name is in the first place; and /etc/cni/net.d, where other engines
+//! of this host have theirs. Of the last only lists of that very name are taken, never the first by order of file names.
+
+use std::path::PathBuf;
+
+use cni::runtime::ConfList;
+
+use crate::error::{Context, Error, Result};
+use crate::id::Name;
+use crate::spec::Dirs;
+
+use super::Network;
+
+/// Where a network is described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In a file of ours.
+    Ours(PathBuf),
+    /// In the program.
+    BuiltIn,
+    /// In the directory of the host's engines.
+    Host,
+}
+
+/// The file of ours that describes network `name`, be it there or not.
+pub(crate) fn file(name: &str, dirs: &Dirs) -> PathBuf {
+    dirs.data.join("networks").join(format!("{name}.conflist"))
+}
+
+/// The list of the network called `name`.
+///
+/// # Errors
+/// There is no such network, or its file holds none.
+pub(crate) fn find(name: &str, dirs: &Dirs) -> Result<ConfList> {
+    locate(name, dirs).map(|(list, _)| list)
+}
+
+/// The list of the network called `name`, and where it stands.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn locate(name: &str, dirs: &Dirs) -> Result<(ConfList, Source)> {
+    let name: Name = name.parse()?;
+    let path = file(name.as_str(), dirs);
+    if path.is_file() {
+        let list = ConfList::from_file(&path).context(|| format!("the network {}", path.display()))?;
+        if list.name() != name.as_str() {
+            return Err(Error::new(format!("{} describes a network called {:?}", path.display(), list.name())));
+        }
+        return Ok((list, Source::Ours(path)));
+    }
+    if name.as_str() == DEFAULT {
+        return Ok((Network::built_in()?, Source::BuiltIn));
+    }
+    match ConfList::load(&dirs.conf, name.as_str()) {
+        Ok(list) => Ok((list, Source::Host)),
+        Err(error) => Err(Error::new(format!(
+            "no network is called {name} (`xnet network ls` shows all, `xnet network create {name}` makes one; {}: {error})",
+            dirs.conf.display()
+        ))),
+    }
+}
+
+const DEFAULT: &str = "bridge";

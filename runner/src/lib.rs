@@ -21,6 +21,7 @@ mod fault;
 #[allow(dead_code, reason = "the lists that are printed with it come one by one")]
 mod format;
 pub mod id;
+pub mod image;
 pub mod net;
 mod process;
 pub mod seccomp;

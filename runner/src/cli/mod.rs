@@ -3,6 +3,7 @@
 mod cni;
 mod flags;
 mod gc;
+mod image;
 mod install;
 mod run;
 mod version;
@@ -48,6 +49,22 @@ enum Command {
     Run(Box<run::Run>),
     /// Remove what runners that were killed have left behind
     Gc(gc::Gc),
+    /// Bring in, list, save and remove images
+    Image(image::Image),
+    /// List images
+    Images(image::List),
+    /// Remove images
+    Rmi(image::Remove),
+    /// Make an image of a root file system: a directory, or a tar
+    Import(image::Import),
+    /// Bring in images from an archive or an OCI layout
+    Load(image::Load),
+    /// Write images into an archive
+    Save(image::Save),
+    /// Give an image another name
+    Tag(image::Tag),
+    /// Show how an image came about
+    History(image::History),
     /// Put the CNI plugins into a directory
     Install(install::Install),
     /// Run one operation of a CNI network on a namespace, as cnitool does
@@ -91,6 +108,14 @@ impl Command {
         match self {
             Self::Run(run) => run.run(&dirs),
             Self::Gc(gc) => gc.run(&dirs),
+            Self::Image(image) => image.run(&dirs),
+            Self::Images(list) => list.run(&dirs),
+            Self::Rmi(remove) => remove.run(&dirs),
+            Self::Import(import) => import.run(&dirs),
+            Self::Load(load) => load.run(&dirs),
+            Self::Save(save) => save.run(&dirs),
+            Self::Tag(tag) => tag.run(&dirs),
+            Self::History(history) => history.run(&dirs),
             Self::Install(install) => install.run(),
             Self::Cni(cni) => cni.run(&dirs),
             Self::Version(version) => version.run(),

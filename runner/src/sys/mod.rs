@@ -15,6 +15,7 @@ pub(crate) mod ns;
 pub(crate) mod sealed;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
+pub(crate) mod xattr;
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

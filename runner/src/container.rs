@@ -8,20 +8,21 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::libc;
 use nix::unistd::geteuid;
 
 use crate::cgroup::{self, Group, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
+use crate::namespaces::{self, Joins};
 use crate::net::{Connected, Prepared, hosts, lookup};
 use crate::process::channel;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::process::wait::Running;
 use crate::setup::{self, Op};
-use crate::spec::{Dirs, NamespaceMode, Namespaces, Spec};
+use crate::spec::{Dirs, NamespaceMode, Spec};
 use crate::state::{Container, Info, Record, Store, undo};
 use crate::sys::clone::{Cloned, clone3};
+use crate::sys::ns::Kind;
 use crate::{fault, sys};
 
 /// Runs `spec` to its end and removes everything. Answers the command's exit status; an error means that the command
@@ -36,9 +37,10 @@ pub fn run(spec: &Spec, dirs: &Dirs, warn: &mut dyn FnMut(&Error)) -> Result<u8>
     undo::abandoned(&store, false)?.1.iter().for_each(&mut *warn);
     let prepared = Prepared::new(spec, networks, dirs, &store)?;
     prepared.warnings().for_each(|warning| warn(&warning));
+    let joins = Joins::find(spec, &store)?;
     let signals = Signals::block()?;
     let mut container = store.create(&spec.id, spec.name.as_ref())?;
-    let result = Start { spec, store: &store, prepared, signals }.run(&mut container, warn);
+    let result = Start { spec, store: &store, prepared, joins, signals }.run(&mut container, warn);
     if let Err(error) = undo::all(&store, container, false) {
         warn(&error);
     }
@@ -59,6 +61,7 @@ struct Start<'a> {
     spec: &'a Spec,
     store: &'a Store,
     prepared: Prepared,
+    joins: Joins,
     signals: Signals,
 }
 
@@ -88,6 +91,12 @@ impl Start<'_> {
             group.guard_devices(&rules)?;
         }
         fault::point("make-cgroups")?;
+        if self.spec.namespaces.pid != NamespaceMode::Private && made.0.is_empty() && made.1.is_none() {
+            return Err(Error::new(
+                "a container without a pid namespace of its own needs a cgroup, by which all its processes can be \
+                 ended, and none could be made",
+            ));
+        }
         Ok(made)
     }
 
@@ -102,12 +111,13 @@ impl Start<'_> {
         let ops = plan(self.spec, &self.prepared);
         self.prepared.pin_joined(container)?;
         let staging = container.workplace("staging")?;
-        let child = Child { spec: self.spec, ops: &ops, staging, groups, hierarchies };
+        let child = Child { spec: self.spec, ops: &ops, staging, groups, hierarchies, shm: self.joins.shm() };
         let unified =
             unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
-        let cloned = clone3(namespaces(self.spec), unified.as_ref().map(AsFd::as_fd));
-        match cloned.context(|| "make a process in new namespaces")? {
+        let unified = unified.as_ref().map(AsFd::as_fd);
+        let clone = || clone3(namespaces::flags(self.spec), unified).context(|| "make a process in new namespaces");
+        match self.joins.around(clone, |born| matches!(born, Cloned::Parent { .. }))? {
             Cloned::Child => {
                 drop(ours);
                 child.run(theirs)
@@ -128,7 +138,7 @@ impl Start<'_> {
     }
 
     fn netns(&self, running: &Running<'_>) -> Result<Option<OwnedFd>> {
-        let open = || sys::ns::of_process(running.pidfd.as_fd(), running.pid);
+        let open = || sys::ns::of_process(running.pidfd.as_fd(), running.pid, Kind::Net);
         self.prepared.is_private().then(open).transpose().context(|| "open the container's network namespace")
     }
 
@@ -156,13 +166,4 @@ impl Start<'_> {
             warn(&error);
         }
     }
-}
-
-/// Those that the container gets for itself at birth.
-fn namespaces(spec: &Spec) -> libc::c_int {
-    let own = |mode: &NamespaceMode, flag| if *mode == NamespaceMode::Private { flag } else { 0 };
-    let net = if spec.net.mode.is_private() { libc::CLONE_NEWNET } else { 0 };
-    let Namespaces { pid, ipc, uts, .. } = &spec.namespaces;
-    let rest = own(pid, libc::CLONE_NEWPID) | own(ipc, libc::CLONE_NEWIPC) | own(uts, libc::CLONE_NEWUTS);
-    libc::CLONE_NEWNS | net | rest
 }

@@ -22,6 +22,7 @@ mod fault;
 mod format;
 pub mod id;
 pub mod image;
+mod namespaces;
 pub mod net;
 mod process;
 pub mod seccomp;

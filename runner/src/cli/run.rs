@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::container;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::Name;
-use crate::spec::{Dirs, Hostname, Spec};
+use crate::spec::{Dirs, Hostname, NamespaceMode, Spec};
 
 use super::complain;
 use super::flags::{LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
@@ -57,11 +57,17 @@ impl Run {
         let id = Name::random()?;
         let (net, ignored) = self.net.net()?;
         ignored.iter().for_each(complain);
+        let namespaces = self.namespaces.namespaces()?;
+        if (net.hostname.is_some() || net.domainname.is_some()) && namespaces.uts != NamespaceMode::Private {
+            return Err(Error::new(
+                "--hostname, --domainname: the container shares its names with others by its --uts",
+            ));
+        }
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
             process: self.process.process(&self.command, hostname, &self.security)?,
-            namespaces: self.namespaces.namespaces()?,
-            security: self.security.security(&net.mode, &self.namespaces)?,
+            security: self.security.security(&net.mode, &namespaces)?,
+            namespaces,
             root: self.root.root()?,
             net,
             limits: self.limits.limits()?,

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use crate::error::{Context, Error, Result};
 use crate::state::{Info, Store};
 use crate::sys;
+use crate::sys::ns::Kind;
 
 use super::connected::{self, Connected};
 
@@ -45,7 +46,7 @@ pub(super) fn container(target: &str, store: &Store) -> Result<Joined> {
 /// It has ended.
 pub(crate) fn namespace(info: &Info, connected: &Connected) -> Result<OwnedFd> {
     let pid = Pid::from_raw(info.pid);
-    let found = sys::signal::pidfd_open(pid).and_then(|pidfd| sys::ns::of_process(pidfd.as_fd(), pid));
+    let found = sys::signal::pidfd_open(pid).and_then(|pidfd| sys::ns::of_process(pidfd.as_fd(), pid, Kind::Net));
     let netns = found.map_err(|_| Error::new(format!("container {} has ended", connected.title())))?;
     if inode(&netns)? != connected.inode {
         return Err(Error::new(format!(

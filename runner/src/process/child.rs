@@ -10,9 +10,9 @@ use nix::sys::stat::{Mode, umask};
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
 use crate::seccomp;
-use crate::setup::Op;
 use crate::setup::apply::Setup;
 use crate::setup::files::Files;
+use crate::setup::{Op, SharedMemory};
 use crate::spec::Spec;
 use crate::{fault, sys};
 
@@ -28,6 +28,8 @@ pub(crate) struct Child<'a> {
     pub(crate) staging: PathBuf,
     pub(crate) groups: Vec<PathBuf>,
     pub(crate) hierarchies: &'a [Hierarchy],
+    /// Where `/dev/shm` comes from, if it is not the container's own.
+    pub(crate) shm: Option<SharedMemory>,
 }
 
 /// The only descriptor besides stdio that the child keeps.
@@ -63,6 +65,7 @@ impl Child<'_> {
             hierarchies: self.hierarchies,
             process: &self.spec.process,
             filters: &filters,
+            shm: self.shm.clone(),
             account: None,
             channel,
             files: Files::default(),

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use nix::libc;
+use nix::sys::prctl;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
@@ -20,6 +21,8 @@ use super::{exec, signals};
 ///
 /// The signals are still blocked, as the parent has left them; here they are taken one at a time.
 pub(crate) fn run(command: &Command<'_>, channel: &ChildEnd) -> Result<Infallible> {
+    // Where there is no pid namespace of its own, orphans would go to somebody else.
+    prctl::set_child_subreaper(true).context(|| "become the reaper of orphans")?;
     let pid = match fork().context(|| "fork")? {
         Cloned::Child => {
             signals::reset()?;

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::stat::{Mode, mkdirat, umask};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{chdir, fchdir, getcwd, pivot_root, sethostname, setsid};
 
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Error, Result};
 use crate::fault;
 use crate::process::channel::ChildEnd;
-use crate::seccomp::{self, Filter};
+use crate::seccomp::Filter;
 use crate::spec::{Process, Rootfs};
 use crate::sys;
 use crate::sys::mount::attr;
 
 use super::files::Files;
+use super::namespace::SharedMemory;
 use super::op::Op;
 use super::path::Root;
 use super::privilege::{self, Account};
@@ -38,6 +39,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) process: &'a Process,
     /// The filters of system calls.
     pub(crate) filters: &'a [Filter],
+    /// Where `/dev/shm` comes from, if it is not the container's own.
+    pub(crate) shm: Option<SharedMemory>,
     /// Who the command is, once its rights are given.
     pub(crate) account: Option<Account>,
     /// The line to the parent.
@@ -77,7 +80,10 @@ impl Setup<'_> {
             Op::OomScore(score) => kernel::set_oom_score(*score),
             Op::Keyring => kernel::leave_keyring(),
             Op::Limit(limit) => kernel::limit(limit),
-            Op::Privileges => self.become_user(),
+            Op::Privileges => {
+                self.account = Some(privilege::become_user(self.process, self.filters)?);
+                Ok(())
+            }
             Op::AwaitNetwork => {
                 self.files = self.channel.await_network()?;
                 Ok(())
@@ -105,6 +111,7 @@ impl Setup<'_> {
                 self.null = Some(dev::build(self.root()?)?);
                 Ok(())
             }
+            Op::SharedMemory => self.shm.as_ref().map_or(Ok(()), |shm| shm.attach(self.root()?)),
             Op::Mask(path) => self.mask(path),
             Op::ReadOnly(path) => self.read_only(path),
             other => Err(Error::new(format!("{} is no mount", other.name()))),
@@ -215,21 +222,6 @@ impl Setup<'_> {
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(errno).context(|| "open"),
         }
-    }
-
-    /// The last step. A filter that is to be installed by a process which could gain privileges later needs those that
-    /// it has now; all others wait until the very end.
-    fn become_user(&mut self) -> Result<()> {
-        let rights = self.process.rights();
-        let root = Root::open(Path::new("/")).context(|| "open /")?;
-        let account = Account::find(&rights, &root)?;
-        if !rights.no_new_privileges {
-            seccomp::install(self.filters)?;
-        }
-        privilege::assume(&rights, &account)?;
-        umask(Mode::from_bits_truncate(self.process.umask));
-        self.account = Some(account);
-        Ok(())
     }
 
     /// Both roots are stacked on the same directory, so the old one needs no place inside the new.

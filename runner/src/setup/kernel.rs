@@ -43,12 +43,12 @@ pub(super) fn set(sysctl: &Sysctl) -> Result<()> {
 }
 
 /// Sets the score that the kernel adds to this process' own when it looks for something to kill.
-pub(super) fn set_oom_score(score: i16) -> Result<()> {
+pub(crate) fn set_oom_score(score: i16) -> Result<()> {
     write(&format!("{}/oom_score_adj", getpid()), &score.to_string())
 }
 
 /// Limits what this process may use.
-pub(super) fn limit(limit: &Rlimit) -> Result<()> {
+pub(crate) fn limit(limit: &Rlimit) -> Result<()> {
     setrlimit(limit.resource(), limit.soft, limit.hard).map_err(|errno| match errno {
         Errno::EPERM => {
             Error::new("the hard limit of xnet itself is lower, and it may not raise it (CAP_SYS_RESOURCE)")

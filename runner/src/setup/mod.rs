@@ -21,10 +21,11 @@ pub(crate) mod apply;
 pub(crate) mod dev;
 pub(crate) mod files;
 pub(crate) mod hostview;
-mod kernel;
+pub(crate) mod kernel;
 mod namespace;
 pub(crate) mod op;
 pub(crate) mod path;
 pub(crate) mod privilege;
 
+pub(crate) use namespace::SharedMemory;
 pub use op::{Joined, Op, plan};

@@ -50,6 +50,8 @@ pub enum Op {
     },
     /// Build `/dev`.
     Dev,
+    /// Share `/dev/shm` with those who share the IPC namespace.
+    SharedMemory,
     /// Make a path unreadable by mounting something empty over it.
     Mask(PathBuf),
     /// Make a path read-only by mounting it over itself.
@@ -88,16 +90,20 @@ pub struct Joined {
 #[must_use]
 pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, domainname: Option<String>) -> Vec<Op> {
     let mut ops = vec![Op::Session, Op::JoinCgroups];
-    if spec.namespaces.cgroup == NamespaceMode::Private {
-        ops.push(Op::CgroupNamespace);
+    match &spec.namespaces.cgroup {
+        NamespaceMode::Private => ops.push(Op::CgroupNamespace),
+        NamespaceMode::Path(path) => ops.push(Op::Join(Joined { kind: "cgroup", path: path.clone() })),
+        NamespaceMode::Host | NamespaceMode::Container(_) => {}
     }
     ops.extend(joined.map(Op::JoinNet));
     if spec.net.mode.is_private() {
         ops.push(Op::Loopback);
     }
     ops.extend(spec.namespaces.time.map(Op::Time));
-    ops.extend(hostname.map(Op::Hostname));
-    ops.extend(domainname.map(Op::Domainname));
+    if spec.namespaces.uts == NamespaceMode::Private {
+        ops.extend(hostname.map(Op::Hostname));
+        ops.extend(domainname.map(Op::Domainname));
+    }
     ops.extend(spec.security.sysctls.iter().cloned().map(Op::Sysctl));
     ops.extend(spec.process.oom_score_adj.map(Op::OomScore));
     ops.extend([Op::SlaveMounts, Op::Staging]);
@@ -110,6 +116,9 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, doma
     }
     let writable = spec.process.privileged;
     ops.extend([Op::Proc, Op::Sys { writable }, Op::Cgroups { writable }, Op::Dev]);
+    if let NamespaceMode::Host | NamespaceMode::Container(_) = spec.namespaces.ipc {
+        ops.push(Op::SharedMemory);
+    }
     ops.extend(spec.security.masked.iter().cloned().map(Op::Mask));
     ops.extend(spec.security.read_only.iter().cloned().map(Op::ReadOnly));
     ops.extend([Op::AwaitNetwork, Op::Files, Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
@@ -142,6 +151,7 @@ impl Op {
             Self::Sys { .. } => "sys",
             Self::Cgroups { .. } => "cgroups",
             Self::Dev => "dev",
+            Self::SharedMemory => "shared-memory",
             Self::Mask(_) => "mask",
             Self::ReadOnly(_) => "read-only",
             Self::AwaitNetwork => "await-network",
@@ -181,6 +191,7 @@ impl fmt::Display for Op {
             }
             Self::Cgroups { writable } => write!(f, "mount -t cgroup -o {} cgroup /sys/fs/cgroup", mode(writable)),
             Self::Dev => f.write_str("mount -t tmpfs -o nosuid,noexec,mode=755 tmpfs /dev, with its nodes and mounts"),
+            Self::SharedMemory => f.write_str("mount --bind the other side's /dev/shm /dev/shm"),
             Self::Mask(path) => write!(f, "mount an empty {}", path.display()),
             Self::ReadOnly(path) => write!(f, "mount --rbind -o ro {0} {0}", path.display()),
             Self::AwaitNetwork => f.write_str("wait for the network"),

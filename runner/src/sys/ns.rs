@@ -1,5 +1,6 @@
-//! Getting hold of a network namespace, and making sure that a file is one.
+//! Getting hold of namespaces, and making sure that a file is one.
 
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -10,19 +11,64 @@ use nix::unistd::Pid;
 
 use super::owned;
 
-/// `_IO(0xFF, 4)` of linux/pidfd.h, since Linux 6.11.
-const PIDFD_GET_NET_NAMESPACE: libc::Ioctl = 0xFF04;
+/// A kind of namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Net,
+    Mount,
+    Pid,
+    Ipc,
+    Uts,
+}
+
+impl Kind {
+    /// `CLONE_NEW...`.
+    pub(crate) fn flag(self) -> libc::c_int {
+        match self {
+            Self::Net => libc::CLONE_NEWNET,
+            Self::Mount => libc::CLONE_NEWNS,
+            Self::Pid => libc::CLONE_NEWPID,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Uts => libc::CLONE_NEWUTS,
+        }
+    }
+
+    /// `PIDFD_GET_..._NAMESPACE`, `_IO(0xFF, n)` of linux/pidfd.h, since Linux 6.11.
+    fn request(self) -> libc::Ioctl {
+        match self {
+            Self::Ipc => 0xFF02,
+            Self::Mount => 0xFF03,
+            Self::Net => 0xFF04,
+            Self::Pid => 0xFF05,
+            Self::Uts => 0xFF0A,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// As the files under /proc/PID/ns are called.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Net => "net",
+            Self::Mount => "mnt",
+            Self::Pid => "pid",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+        })
+    }
+}
+
 /// `_IO(0xb7, 0x3)` of linux/nsfs.h.
 const NS_GET_NSTYPE: libc::Ioctl = 0xB703;
 
-/// The network namespace of the process behind `pidfd`. `pid` is its number, which the caller must know
-/// to be still valid (a child not yet reaped): it serves kernels older than 6.11.
-pub(crate) fn of_process(pidfd: BorrowedFd<'_>, pid: Pid) -> nix::Result<OwnedFd> {
+/// A namespace of the process behind `pidfd`. `pid` is its number, which the caller must know to be still valid (a
+/// child not yet reaped, say): it serves kernels older than 6.11.
+pub(crate) fn of_process(pidfd: BorrowedFd<'_>, pid: Pid, kind: Kind) -> nix::Result<OwnedFd> {
     // SAFETY: this request takes no argument.
-    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_NET_NAMESPACE, 0) };
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), kind.request(), 0) };
     match owned(libc::c_long::from(answer)) {
         Err(Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) => {
-            let file = File::open(format!("/proc/{pid}/ns/net")).map_err(|e| errno(&e))?;
+            let file = File::open(format!("/proc/{pid}/ns/{kind}")).map_err(|e| errno(&e))?;
             Ok(file.into())
         }
         answer => answer,

@@ -1,8 +1,8 @@
 //! Options about the namespaces of a container.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::spec::{NamespaceMode, Namespaces, TimeOffsets};
 
 /// Which namespaces the container has to itself.
@@ -11,19 +11,34 @@ use crate::spec::{NamespaceMode, Namespaces, TimeOffsets};
 pub(in crate::cli) struct NamespaceFlags {
     /// Which processes it sees: private, host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
-    pub(super) pid: NamespaceMode,
+    pid: NamespaceMode,
     /// Whose shared memory and message queues it uses: private, host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
-    pub(super) ipc: NamespaceMode,
+    ipc: NamespaceMode,
     /// Whose host name it has: private, host, or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
-    pub(super) uts: NamespaceMode,
+    uts: NamespaceMode,
     /// Whether its own cgroup looks like the root: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     cgroupns: NamespaceMode,
     /// Shift a clock inside: boottime=SECONDS or monotonic=SECONDS
     #[arg(long, value_name = "CLOCK=SECONDS")]
     time_offset: Vec<String>,
+    /// Use the host's namespaces of these kinds: pid, ipc, uts, cgroup
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    no_ns: Vec<Shared>,
+    /// none: the same for all of these kinds
+    #[arg(long, value_name = "none", value_parser = ["none"])]
+    ns: Option<String>,
+}
+
+/// A kind of namespace that can be shared with the host by one option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shared {
+    Pid,
+    Ipc,
+    Uts,
+    Cgroup,
 }
 
 impl NamespaceFlags {
@@ -33,12 +48,23 @@ impl NamespaceFlags {
         for text in &self.time_offset {
             time.get_or_insert_with(TimeOffsets::default).set(text)?;
         }
+        let mode = |given: &NamespaceMode, kind| match *given == NamespaceMode::Private && self.shares(kind) {
+            true => NamespaceMode::Host,
+            false => given.clone(),
+        };
+        if let NamespaceMode::Container(_) = self.cgroupns {
+            return Err(Error::new("--cgroupns is private or host: a container cannot be in two groups"));
+        }
         Ok(Namespaces {
-            pid: self.pid.clone(),
-            ipc: self.ipc.clone(),
-            uts: self.uts.clone(),
-            cgroup: self.cgroupns.clone(),
+            pid: mode(&self.pid, Shared::Pid),
+            ipc: mode(&self.ipc, Shared::Ipc),
+            uts: mode(&self.uts, Shared::Uts),
+            cgroup: mode(&self.cgroupns, Shared::Cgroup),
             time,
         })
+    }
+
+    fn shares(&self, kind: Shared) -> bool {
+        self.ns.is_some() || self.no_ns.contains(&kind)
     }
 }

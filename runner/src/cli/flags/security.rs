@@ -7,12 +7,10 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::spec::{
-    Capabilities, Capability, CapabilitySet, NamespaceMode, NetMode, Seccomp, Security, Sysctl, SysctlScope,
-    default_set,
+    Capabilities, Capability, CapabilitySet, NamespaceMode, Namespaces, NetMode, Seccomp, Security, Sysctl,
+    SysctlScope, default_set,
 };
 use crate::sys::caps;
-
-use super::NamespaceFlags;
 
 /// The walls of the container.
 #[derive(Debug, Args)]
@@ -113,7 +111,7 @@ impl SecurityFlags {
     }
 
     /// The walls that the flags mean, in a container with this network and these namespaces.
-    pub(in crate::cli) fn security(&self, net: &NetMode, namespaces: &NamespaceFlags) -> Result<Security> {
+    pub(in crate::cli) fn security(&self, net: &NetMode, namespaces: &Namespaces) -> Result<Security> {
         let mut security = if self.privileged { Security::privileged() } else { Security::confined() };
         for option in &self.security_opt {
             match option {
@@ -141,7 +139,7 @@ impl SecurityFlags {
 }
 
 /// A setting may only be made where it is the container's alone.
-fn check_scope(sysctl: &Sysctl, net: &NetMode, namespaces: &NamespaceFlags) -> Result<()> {
+fn check_scope(sysctl: &Sysctl, net: &NetMode, namespaces: &Namespaces) -> Result<()> {
     let (private, flag) = match sysctl.scope() {
         SysctlScope::Net => (net.is_private(), "--net"),
         SysctlScope::Ipc => (namespaces.ipc == NamespaceMode::Private, "--ipc"),

@@ -18,18 +18,39 @@
 pub(crate) mod account;
 mod files;
 
+use std::path::Path;
+
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Context, Error, Result};
-use crate::spec::{Capabilities, CapabilitySet, Rights};
+use crate::seccomp::{self, Filter};
+use crate::spec::{Capabilities, CapabilitySet, Process, Rights};
 use crate::sys::caps;
+
+use super::path::Root;
 
 pub(crate) use account::Account;
 
+/// The last step before the command: this process becomes its user, as the files of the root that it is in say. A filter
+/// that is to be installed by a process which could gain privileges later needs those that it has now, and is installed
+/// here; all others wait until the very end.
+pub(crate) fn become_user(process: &Process, filters: &[Filter]) -> Result<Account> {
+    let rights = process.rights();
+    let root = Root::open(Path::new("/")).context(|| "open /")?;
+    let account = Account::find(&rights, &root)?;
+    if !rights.no_new_privileges {
+        seccomp::install(filters)?;
+    }
+    assume(&rights, &account)?;
+    umask(Mode::from_bits_truncate(process.umask));
+    Ok(account)
+}
+
 /// Gives this process `rights`, as `account`, which the container's files have made of them.
-pub(crate) fn assume(rights: &Rights<'_>, account: &Account) -> Result<()> {
+fn assume(rights: &Rights<'_>, account: &Account) -> Result<()> {
     let death = prctl::get_pdeathsig().context(|| "read the parent death signal")?;
     let sets = effective_sets(rights.capabilities, account);
     cut_bounding(sets.bounding)?;

@@ -35,6 +35,8 @@ pub mod route;
 pub mod rule;
 #[cfg(test)]
 mod sandbox;
+#[cfg(target_env = "gnu")]
+mod stack;
 pub mod sysctl;
 pub mod tc;
 pub mod tun;

@@ -16,7 +16,7 @@ use super::table::{Family, ObjectName, TableName};
 use super::value::Value;
 use super::{chain, farewell, loading, rule, set};
 use crate::conntrack::Conntrack;
-use crate::netlink::{self, Frame, Request};
+use crate::netlink::{self, Frame, Request, Socket};
 
 /// A socket to nf_tables in one network namespace.
 #[derive(Debug)]
@@ -253,29 +253,37 @@ impl Nft {
         }
     }
 
+    /// The answer to a question about one thing.
     pub(crate) fn ask(
         &mut self,
         family: Family,
         question: NfTablesMessage,
         action: impl fmt::Display,
     ) -> Result<Vec<Frame>, Error> {
-        let request = request(family, question);
-        loading::patiently(|| {
-            let answer = self.socket.request(request.clone());
-            answer.map_err(|error| self.refused(error, &action))
-        })
+        self.converse(family, question, &action, |socket, request| socket.request(request.clone()))
     }
 
+    /// The answers to a question about all of a kind.
     pub(crate) fn list(
         &mut self,
         family: Family,
         question: NfTablesMessage,
         action: impl fmt::Display,
     ) -> Result<Vec<Frame>, Error> {
+        self.converse(family, question, &action, Socket::dump)
+    }
+
+    fn converse(
+        &mut self,
+        family: Family,
+        question: NfTablesMessage,
+        action: &dyn fmt::Display,
+        speak: fn(&mut Socket, &Request) -> Result<Vec<Frame>, netlink::Error>,
+    ) -> Result<Vec<Frame>, Error> {
         let request = request(family, question);
         loading::patiently(|| {
-            let answer = self.socket.dump(&request);
-            answer.map_err(|error| self.refused(error, &action))
+            let answer = speak(&mut self.socket, &request);
+            answer.map_err(|error| self.refused(error, action))
         })
     }
 

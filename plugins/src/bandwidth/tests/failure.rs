@@ -1,38 +1,12 @@
 //! ADDs that fail, at every step: nothing is left.
 
-use std::fmt;
-
 use kernel::link::NewIfb;
-use kernel::netlink;
-use kernel::plan::{Applied, Deviation, EnsureIfb, Failure, Machine, Plan, Step};
+use kernel::plan::{Applied, EnsureIfb, Machine, Plan};
 use kernel::tc::Bucket;
 
 use super::*;
 use crate::bandwidth::plan::plan;
-
-/// A step that the kernel refuses.
-#[derive(Debug)]
-struct Refused;
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refused")
-    }
-}
-
-impl Step for Refused {
-    fn refused(&self, _: netlink::Error) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn apply(&self, _: &mut Machine) -> Result<(), Failure> {
-        Err(Failure::other(self, "injected"))
-    }
-
-    fn check(&self, _: &mut Machine) -> Result<(), Deviation> {
-        Ok(())
-    }
-}
+use crate::injection::Refused;
 
 fn everything() -> Plan {
     let bucket = Bucket { rate: 1_000_000, burst: 100_000, latency: 25 };

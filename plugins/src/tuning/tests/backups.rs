@@ -168,14 +168,15 @@ fn a_backup_of_somebody_else_by_the_same_name_stays() {
     });
 }
 
+/// GC of the network with these valid attachments.
+fn gc(valid: &str) {
+    let json =
+        format!(r#"{{"cniVersion": "1.1.0", "name": "n1", "type": "tuning", "cni.dev/valid-attachments": {valid}}}"#);
+    ETH0.ours(&Tuning, "GC", &json).good();
+}
+
 #[test]
 fn gc_removes_what_this_network_left() {
-    let gc = |valid: &str| {
-        let json = format!(
-            r#"{{"cniVersion": "1.1.0", "name": "n1", "type": "tuning", "cni.dev/valid-attachments": {valid}}}"#
-        );
-        ETH0.ours(&Tuning, "GC", &json).good();
-    };
     let files = || shell("ls /run/cni/tuning 2>/dev/null || true").lines().map(str::to_owned).collect::<Vec<_>>();
     pod(|| {
         gc("[]");
@@ -216,12 +217,6 @@ fn gc_removes_what_this_network_left() {
 /// As DEL would have: the file says where the namespace is.
 #[test]
 fn gc_restores_a_namespace_that_lives() {
-    let gc = |valid: &str| {
-        let json = format!(
-            r#"{{"cniVersion": "1.1.0", "name": "n1", "type": "tuning", "cni.dev/valid-attachments": {valid}}}"#
-        );
-        ETH0.ours(&Tuning, "GC", &json).good();
-    };
     pod(|| {
         let before = state();
         ETH0.ours(&Tuning, "ADD", &conf(EVERYTHING)).good();

@@ -1,11 +1,11 @@
 //! On a stock kernel, which has VRFs: `make test-vm`.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use kernel::plan::{Failure, Step};
+use kernel::plan::Step;
 
 use super::*;
+use crate::injection::Refused;
 
 /// What the table of VRF `blue` and the main one hold, without what the kernel makes by itself.
 fn routes(family: &str, table: &str) -> Vec<String> {
@@ -212,30 +212,6 @@ fn nobody_waits_for_a_carrier() {
         success("ADD", &chained(BLUE));
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     });
-}
-
-/// A step that the kernel refuses.
-#[derive(Debug)]
-struct Refused;
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("refused")
-    }
-}
-
-impl Step for Refused {
-    fn refused(&self, _: netlink::Error) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    fn apply(&self, _: &mut Machine) -> Result<(), Failure> {
-        Err(Failure::other(self, "injected"))
-    }
-
-    fn check(&self, _: &mut Machine) -> Result<(), Deviation> {
-        Ok(())
-    }
 }
 
 /// The steps of an ADD in a pod with all sorts of routes, made to `test`.

@@ -13,7 +13,7 @@ use kernel::plan::Machine;
 use serde::Deserialize;
 
 use crate::child::{self, Child, Words};
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::netconf::WrittenIpam;
 
 /// The plugin.
@@ -84,6 +84,12 @@ impl Network for Config {
         true
     }
 
+    fn status(&self) -> Result<(), Error> {
+        child::status(Kind::Dummy, None)
+    }
+}
+
+impl Attach for Config {
     fn wire<'a>(&'a self, request: &Request<'a>, machine: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error> {
         child::refuse_taken(request, "failed to create dummy", machine)?;
         let name = request.attachment.ifname.to_string();
@@ -97,10 +103,6 @@ impl Network for Config {
 
     fn missing_previous(&self) -> &'static str {
         "dummy: Required prevResult missing"
-    }
-
-    fn status(&self) -> Result<(), Error> {
-        child::status(Kind::Dummy, None)
     }
 }
 

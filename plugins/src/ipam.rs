@@ -9,6 +9,9 @@ use cni::{Code, Error};
 /// Others may need the link: a DHCP client talks through it.
 const NEEDS_NO_LINK: [&str; 2] = ["host-local", "static"];
 
+/// What is said of an answer without addresses.
+pub const NO_ADDRESS: &str = "IPAM plugin returned missing IP config";
+
 /// The IPAM plugin that a configuration names.
 #[derive(Debug)]
 pub struct Ipam<'a> {
@@ -33,7 +36,7 @@ impl Asked<'_> {
         let result = self.answer.finish()?;
         if result.ips.is_empty() {
             let _ = self.ipam.del();
-            return Err(Error::internal("IPAM plugin returned missing IP config"));
+            return Err(Error::internal(NO_ADDRESS));
         }
         Ok(result)
     }

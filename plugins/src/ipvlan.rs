@@ -17,7 +17,7 @@ use kernel::plan::Machine;
 use serde::Deserialize;
 
 use crate::child::{self, Child, Words};
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::netconf::{WrittenDns, WrittenIpam};
 use crate::parent::Parent;
 
@@ -130,6 +130,14 @@ impl Network for Config {
         &self.ipam
     }
 
+    /// Without `master` it may be the one that the plugin before names, which nobody knows yet.
+    fn status(&self) -> Result<(), Error> {
+        let parent = (!self.in_container && !self.master.is_empty()).then_some((self.master.as_str(), self.mtu));
+        child::status(Kind::Ipvlan(mode(&self.mode)?), parent)
+    }
+}
+
+impl Attach for Config {
     fn inherited(&self) -> Option<AddResult> {
         self.inherited.clone()
     }
@@ -145,7 +153,7 @@ impl Network for Config {
             ));
         }
         let mode = mode(&self.mode)?;
-        let parent = Parent::find(machine, self.in_container, &self.master)?;
+        let parent = Parent::look_up(machine, self.in_container, &self.master)?;
         let mtu = parent.mtu(self.mtu)?;
         let name = request.attachment.ifname.to_string();
         child::refuse_taken(request, &format!("failed to rename ipvlan to \"{name}\""), machine)?;
@@ -155,7 +163,7 @@ impl Network for Config {
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
         if !self.master.is_empty() {
-            Parent::find(machine, self.in_container, &self.master)?;
+            Parent::look_up(machine, self.in_container, &self.master)?;
         }
         let expected = mode(&self.mode)?;
         child::check(request, (Kind::Ipvlan(expected), Words::Plain), previous, machine, |found| {
@@ -165,12 +173,6 @@ impl Network for Config {
             };
             Error::internal(format!("Container IPVlan mode {found} does not match expected value: {expected}"))
         })
-    }
-
-    /// Without `master` it may be the one that the plugin before names, which nobody knows yet.
-    fn status(&self) -> Result<(), Error> {
-        let parent = (!self.in_container && !self.master.is_empty()).then_some((self.master.as_str(), self.mtu));
-        child::status(Kind::Ipvlan(mode(&self.mode)?), parent)
     }
 }
 

@@ -19,7 +19,7 @@ use kernel::plan::Machine;
 use serde::Deserialize;
 
 use crate::child::{self, Child, Words};
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::netconf::{self, WithMac, WrittenDns, WrittenIpam};
 use crate::parent::Parent;
 
@@ -127,6 +127,12 @@ impl Network for Config {
         &self.ipam
     }
 
+    fn status(&self) -> Result<(), Error> {
+        child::status(self.kind()?, (!self.in_container).then_some((&self.master, self.mtu)))
+    }
+}
+
+impl Attach for Config {
     fn dns(&self, _: Dns) -> Dns {
         self.dns.clone()
     }
@@ -154,10 +160,6 @@ impl Network for Config {
 
     fn missing_previous(&self) -> &'static str {
         "required prevResult missing"
-    }
-
-    fn status(&self) -> Result<(), Error> {
-        child::status(self.kind()?, (!self.in_container).then_some((&self.master, self.mtu)))
     }
 }
 

@@ -44,6 +44,17 @@ impl Parent {
         Ok(Self { side, link })
     }
 
+    /// The same in a sentence that says what for, as the Go suite's ipvlan, and CHECK of most, have it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Parent::find`].
+    pub fn look_up(machine: &mut Machine, in_container: bool, name: &str) -> Result<Self, Error> {
+        let found = Self::find(machine, in_container, name);
+        let named = |error: Error| error.context(format_args!("failed to lookup master \"{name}\""));
+        if name.is_empty() { found } else { found.map_err(named) }
+    }
+
     /// The MTU in bytes; none for the parent's own.
     ///
     /// # Errors

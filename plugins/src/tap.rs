@@ -24,7 +24,7 @@ use kernel::tun::NewTap;
 use serde::Deserialize;
 
 use crate::error::{attempt, from_deviation};
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::netconf::{self, WithMac, WrittenDns, WrittenIpam};
 use crate::{child, container};
 
@@ -138,6 +138,15 @@ impl Network for Config {
         &self.ipam
     }
 
+    fn status(&self) -> Result<(), Error> {
+        kernel::tun::available().map_err(|error| {
+            Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("tap devices can't be made: {error}"))
+                .with_details("load the module tun")
+        })
+    }
+}
+
+impl Attach for Config {
     fn dns(&self, _: Dns) -> Dns {
         self.dns.clone()
     }
@@ -171,13 +180,6 @@ impl Network for Config {
         })?;
         container::check_up(machine, &mine.name)?;
         container::check(machine, &mine.name, previous)
-    }
-
-    fn status(&self) -> Result<(), Error> {
-        kernel::tun::available().map_err(|error| {
-            Error::new(Code::PLUGIN_NOT_AVAILABLE, format!("tap devices can't be made: {error}"))
-                .with_details("load the module tun")
-        })
     }
 }
 

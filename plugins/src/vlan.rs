@@ -13,7 +13,8 @@ use kernel::plan::Machine;
 use serde::Deserialize;
 
 use crate::child::{self, Child, Words};
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::ipam::NO_ADDRESS;
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::netconf::{WrittenDns, WrittenIpam};
 use crate::parent::Parent;
 
@@ -107,7 +108,17 @@ impl Network for Config {
         true
     }
 
+    fn status(&self) -> Result<(), Error> {
+        child::status(Kind::Vlan(self.id), (!self.in_container).then_some((&self.master, self.mtu)))
+    }
+}
+
+impl Attach for Config {
+    /// The words of the Go suite, for which an answer without addresses is no failure of IPAM's.
     fn ipam_failed(&self, error: Error) -> Error {
+        if error.msg == NO_ADDRESS {
+            return error;
+        }
         Error::internal(format!("failed to execute IPAM delegate: {}", error.msg)).with_details(error.details)
     }
 
@@ -125,7 +136,7 @@ impl Network for Config {
     }
 
     fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
-        let parent = Parent::find(machine, self.in_container, &self.master)?;
+        let parent = Parent::look_up(machine, self.in_container, &self.master)?;
         let ifname = &request.attachment.ifname;
         child::check(request, (Kind::Vlan(self.id), Words::Named("vlan")), previous, machine, |found| match found {
             // The text is the Go suite's.
@@ -141,10 +152,6 @@ impl Network for Config {
 
     fn missing_previous(&self) -> &'static str {
         "vlan: Required prevResult missing"
-    }
-
-    fn status(&self) -> Result<(), Error> {
-        child::status(Kind::Vlan(self.id), (!self.in_container).then_some((&self.master, self.mtu)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::AsFd;
 
 use super::{Deviation, Failure, Machine, Side, Step};
-use crate::link::{self, NewChild};
+use crate::link::{self, Kind, NewChild};
 use crate::netlink::{Error, Request};
 
 /// Makes a link in the container, down, on a parent wherever that is.
@@ -60,6 +60,12 @@ impl Step for CreateChild {
 
     fn refused(&self, error: Error) -> Result<(), Failure> {
         let kind = self.link.kind.as_str();
+        if let (true, Kind::Vlan(id), Some((_, parent))) = (error.is_exists(), self.link.kind, &self.parent) {
+            // Its name was free a moment ago.
+            let text =
+                format!("failed to create vlan: {error}: {parent} can have one link of VLAN {id}, wherever that is");
+            return Err(Failure { text, step: self.to_string(), errno: error.errno() });
+        }
         // The name of a link that has a parent is taken: the Go suite notices when it renames the link.
         if error.is_exists() && self.parent.is_some() {
             return Err(Failure::new(self, format_args!("failed to rename {kind} to \"{}\"", self.link.name), &error));

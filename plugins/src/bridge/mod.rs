@@ -25,7 +25,7 @@ use kernel::plan::{Machine, Plan};
 
 use crate::error::attempt;
 use crate::failures::Failures;
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::{masquerade, spoof_check, veth};
 use config::Config;
 use plan::Links;
@@ -66,30 +66,6 @@ impl Network for Config {
         &self.ipam
     }
 
-    fn dns(&self, from_ipam: Dns) -> Dns {
-        self.dns.clone().unwrap_or(from_ipam)
-    }
-
-    fn wire<'a>(&'a self, request: &Request<'a>, machine: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error> {
-        let mac = self.mac()?;
-        let looked = |error| attempt("look at the links", error);
-        if let Some(link) = machine.host().and_then(|host| host.link(&self.bridge)).map_err(looked)?
-            && !link.is("bridge")
-        {
-            let name = &self.bridge;
-            let text = format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge");
-            return Err(Error::internal(text));
-        }
-        let ends = veth::ends(request, mac, self.mtu()?, machine)?;
-        let links = Links { bridge_mac: bridge_mac(&self.bridge), ends };
-        let sandbox = &request.attachment.netns;
-        Ok(Box::new(Port { config: self, owner: request.owner.clone(), links, sandbox }))
-    }
-
-    fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
-        check::check(self, request, previous, machine)
-    }
-
     fn del_links(&self, request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
         veth::del(request, machine)
     }
@@ -119,8 +95,35 @@ impl Network for Config {
     }
 
     fn status(&self) -> Result<(), Error> {
+        veth::status(self.link_type)?;
         self.masquerade()?.map_or(Ok(()), masquerade::Backend::status)?;
         if self.mac_spoof_check { masquerade::status() } else { Ok(()) }
+    }
+}
+
+impl Attach for Config {
+    fn dns(&self, from_ipam: Dns) -> Dns {
+        self.dns.clone().unwrap_or(from_ipam)
+    }
+
+    fn wire<'a>(&'a self, request: &Request<'a>, machine: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error> {
+        let mac = self.mac()?;
+        let looked = |error| attempt("look at the links", error);
+        if let Some(link) = machine.host().and_then(|host| host.link(&self.bridge)).map_err(looked)?
+            && !link.is("bridge")
+        {
+            let name = &self.bridge;
+            let text = format!("failed to create bridge \"{name}\": \"{name}\" already exists but is not a bridge");
+            return Err(Error::internal(text));
+        }
+        let ends = veth::ends(request, mac, self.mtu()?, machine)?;
+        let links = Links { bridge_mac: bridge_mac(&self.bridge), ends };
+        let sandbox = &request.attachment.netns;
+        Ok(Box::new(Port { config: self, owner: request.owner.clone(), links, sandbox }))
+    }
+
+    fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error> {
+        check::check(self, request, previous, machine)
     }
 }
 

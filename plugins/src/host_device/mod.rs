@@ -32,7 +32,7 @@ use kernel::plan::{Arrived, Home, Machine, MoveDevice, Plan, Setting, Side, Step
 use crate::child::Words;
 use crate::container::{Dad, Neighbours};
 use crate::error::attempt;
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::{child, container};
 use config::Config;
 use lend::Lend;
@@ -72,7 +72,9 @@ impl Network for Config {
     fn ipam(&self) -> &str {
         &self.ipam
     }
+}
 
+impl Attach for Config {
     fn dns(&self, _: Dns) -> Dns {
         if self.ipam.is_empty() { Dns::default() } else { self.dns.clone() }
     }
@@ -182,14 +184,6 @@ impl Lent {
 impl Network for Lent {
     fn ipam(&self) -> &str {
         &self.ipam
-    }
-
-    fn wire<'a>(&'a self, _: &Request<'a>, _: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error> {
-        Err(Error::internal("a device that was lent can't be lent"))
-    }
-
-    fn check(&self, _: &Request<'_>, _: &AddResult, _: &mut Machine) -> Result<(), Error> {
-        Ok(())
     }
 
     fn del_links(&self, request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use kernel::link::Link;
 use kernel::netlink;
 use kernel::plan::{Applied, Machine, Side};
 
-use super::{Network, Request, Wiring, enter, find_ipam};
+use super::{Attach, Request, Wiring, enter, find_ipam};
 use crate::error::{attempt, from_failure};
 use crate::ipam::Ipam;
 
@@ -16,8 +16,8 @@ use crate::ipam::Ipam;
 /// # Errors
 ///
 /// Why it could not be; nothing of the attachment is left then.
-pub fn add(call: &Call, attachment: &Attachment, network: &dyn Network) -> Result<AddResult, Error> {
-    let ipam = find_ipam(call, network)?;
+pub fn add(call: &Call, attachment: &Attachment, network: &dyn Attach) -> Result<AddResult, Error> {
+    let ipam = find_ipam(call, network).map_err(|error| network.ipam_failed(error))?;
     let machine = &mut enter(attachment)?;
     let request = Request::new(call, attachment);
     let wiring = network.wire(&request, machine)?;
@@ -29,7 +29,7 @@ pub fn add(call: &Call, attachment: &Attachment, network: &dyn Network) -> Resul
 /// An ADD under way.
 struct Addition<'a> {
     call: &'a Call,
-    network: &'a dyn Network,
+    network: &'a dyn Attach,
     wiring: &'a dyn Wiring,
     ipam: Option<Ipam<'a>>,
     /// IPAM has answered, so there is a lease to give back.

@@ -4,7 +4,7 @@
 //!
 //! An interface plugin knows how the container's link comes to be. It says so in two values: a [`Network`], which is its
 //! configuration, loaded and valid, and for an ADD a [`Wiring`], which is what it has decided after a look at the
-//! machine. All the rest is here.
+//! machine. What ADD and CHECK ask of a network beside that is [`Attach`]. All the rest is here.
 //!
 //! ADD looks before it touches anything, then applies three plans: the links; after IPAM has answered, everything that
 //! needs addresses; and what has to be waited for. IPAM plugins that look at nothing but their configuration work while
@@ -40,40 +40,6 @@ pub trait Network {
     /// Whether a network without addresses can't work, so that an IPAM plugin must be named.
     fn needs_ipam(&self) -> bool {
         false
-    }
-
-    /// The addresses and routes of a network that has some without IPAM.
-    fn inherited(&self) -> Option<AddResult> {
-        None
-    }
-
-    /// What ADD says when IPAM has failed.
-    fn ipam_failed(&self, error: Error) -> Error {
-        error
-    }
-
-    /// The DNS settings of the answer, given what IPAM says.
-    fn dns(&self, from_ipam: Dns) -> Dns {
-        from_ipam
-    }
-
-    /// Looks at the machine and decides on names and addresses. Touches nothing.
-    ///
-    /// # Errors
-    ///
-    /// When ADD can't be served: a name is taken, a link that must be there is not.
-    fn wire<'a>(&'a self, request: &Request<'a>, machine: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error>;
-
-    /// Checks the attachment against the result of its ADD; IPAM has been asked already.
-    ///
-    /// # Errors
-    ///
-    /// What does not hold.
-    fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error>;
-
-    /// What CHECK says when it is given no previous result.
-    fn missing_previous(&self) -> &'static str {
-        "Required prevResult missing"
     }
 
     /// Removes the attachment's links; those that are gone are fine.
@@ -117,6 +83,43 @@ pub trait Network {
     /// Code 50 and why not.
     fn status(&self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+/// A network to which containers can be attached.
+pub trait Attach: Network {
+    /// The addresses and routes of a network that has some without IPAM.
+    fn inherited(&self) -> Option<AddResult> {
+        None
+    }
+
+    /// What ADD says when IPAM has failed.
+    fn ipam_failed(&self, error: Error) -> Error {
+        error
+    }
+
+    /// The DNS settings of the answer, given what IPAM says.
+    fn dns(&self, from_ipam: Dns) -> Dns {
+        from_ipam
+    }
+
+    /// Looks at the machine and decides on names and addresses. Touches nothing.
+    ///
+    /// # Errors
+    ///
+    /// When ADD can't be served: a name is taken, a link that must be there is not.
+    fn wire<'a>(&'a self, request: &Request<'a>, machine: &mut Machine) -> Result<Box<dyn Wiring + 'a>, Error>;
+
+    /// Checks the attachment against the result of its ADD; IPAM has been asked already.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold.
+    fn check(&self, request: &Request<'_>, previous: &AddResult, machine: &mut Machine) -> Result<(), Error>;
+
+    /// What CHECK says when it is given no previous result.
+    fn missing_previous(&self) -> &'static str {
+        "Required prevResult missing"
     }
 }
 
@@ -194,7 +197,7 @@ impl<'a> Request<'a> {
 /// # Errors
 ///
 /// What does not hold.
-pub fn check(call: &Call, attachment: &Attachment, network: &dyn Network) -> Result<(), Error> {
+pub fn check(call: &Call, attachment: &Attachment, network: &dyn Attach) -> Result<(), Error> {
     let machine = &mut enter(attachment)?;
     if let Some(ipam) = find_ipam(call, network)? {
         ipam.check()?;

@@ -24,7 +24,7 @@ use kernel::plan::{Deviation, Machine, Plan, SetUp, Side, Step};
 
 use crate::error::from_deviation;
 use crate::failures::Failures;
-use crate::lifecycle::{self, Network, Request, Wiring};
+use crate::lifecycle::{self, Attach, Network, Request, Wiring};
 use crate::veth::{self, Ends};
 use crate::{container, masquerade};
 use config::Config;
@@ -68,6 +68,33 @@ impl Network for Config {
         true
     }
 
+    fn del_links(&self, request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
+        veth::del(request, machine)
+    }
+
+    fn wants_addresses(&self) -> bool {
+        self.ip_masq
+    }
+
+    fn del_rules(&self, owner: &Owner, known: &[IpAddr], machine: &mut Machine) -> Result<(), Error> {
+        if self.ip_masq { masquerade::remove(machine, owner, known) } else { Ok(()) }
+    }
+
+    fn gc(&self, name: &NetName, valid: &ValidAttachments, machine: &mut Machine) -> Result<(), Error> {
+        let mut failures = Failures::default();
+        failures.note(veth::gc(machine, name, valid));
+        // Whatever the configuration says today: it may have said something else when the attachment was made.
+        failures.note(masquerade::gc(machine, name, valid));
+        failures.into_result()
+    }
+
+    fn status(&self) -> Result<(), Error> {
+        veth::status(self.link_type)?;
+        self.masquerade()?.map_or(Ok(()), masquerade::Backend::status)
+    }
+}
+
+impl Attach for Config {
     fn dns(&self, from_ipam: Dns) -> Dns {
         self.dns.clone().unwrap_or(from_ipam)
     }
@@ -102,31 +129,6 @@ impl Network for Config {
 
     fn missing_previous(&self) -> &'static str {
         "ptp: Required prevResult missing"
-    }
-
-    fn del_links(&self, request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
-        veth::del(request, machine)
-    }
-
-    fn wants_addresses(&self) -> bool {
-        self.ip_masq
-    }
-
-    fn del_rules(&self, owner: &Owner, known: &[IpAddr], machine: &mut Machine) -> Result<(), Error> {
-        if self.ip_masq { masquerade::remove(machine, owner, known) } else { Ok(()) }
-    }
-
-    fn gc(&self, name: &NetName, valid: &ValidAttachments, machine: &mut Machine) -> Result<(), Error> {
-        let mut failures = Failures::default();
-        failures.note(veth::gc(machine, name, valid));
-        // Whatever the configuration says today: it may have said something else when the attachment was made.
-        failures.note(masquerade::gc(machine, name, valid));
-        failures.into_result()
-    }
-
-    fn status(&self) -> Result<(), Error> {
-        veth::status(self.link_type)?;
-        self.masquerade()?.map_or(Ok(()), masquerade::Backend::status)
     }
 }
 

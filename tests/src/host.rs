@@ -1,10 +1,11 @@
 //! The host's own links, rulesets and directories, which no test may touch.
 
 use std::fs;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::files;
-use crate::process::sh;
+use crate::process::run;
 use crate::state::difference;
 
 static BEFORE: OnceLock<Vec<String>> = OnceLock::new();
@@ -26,11 +27,17 @@ pub(crate) fn assert_untouched() {
 }
 
 fn look() -> Vec<String> {
-    let mut lines: Vec<String> = sh("ip -br link").lines().map(name).collect();
-    lines.extend(sh("nft -s list ruleset").lines().map(str::to_owned));
+    let mut lines: Vec<String> = told("ip", &["-br", "link"]).lines().map(name).collect();
+    lines.extend(told("nft", &["-s", "list", "ruleset"]).lines().map(str::to_owned));
     lines.extend(FORWARDING.iter().map(|path| format!("{path} {:?}", fs::read_to_string(path).ok())));
     lines.extend(DIRECTORIES.iter().flat_map(|dir| files::lines(dir.as_ref())));
     lines
+}
+
+fn told(program: &str, arguments: &[&str]) -> String {
+    let output = run(Command::new(program).args(arguments), b"");
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("commands print UTF-8")
 }
 
 /// The rest of the line is state and flags, which follow carrier and time.

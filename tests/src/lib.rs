@@ -49,7 +49,7 @@ pub use network::Network;
 pub use node::Node;
 pub use normal::Names;
 pub use plugin::{Answer, Failure, Plugin};
-pub use process::{run, sh};
+pub use process::{ip, run, sh};
 pub use reach::assert_reached_by_all;
 pub use skip::skip;
 pub use state::State;

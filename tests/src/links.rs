@@ -7,6 +7,7 @@ use serde_json::{Deserializer, Map, Value};
 
 use crate::normal::Names;
 use crate::process::run;
+use crate::state::Look;
 
 /// What `ip` says about the calling thread's namespace.
 #[derive(Debug)]
@@ -43,10 +44,16 @@ const VOLATILE: [&str; 18] = [
 const CARRIER: [&str; 5] = ["LOWER_UP", "NO-CARRIER", "M-DOWN", "linkdown", "dead"];
 
 impl Links {
-    pub(crate) fn read() -> Self {
+    pub(crate) fn read(look: Look) -> Self {
         let [links, routes, rules] = ask(&["-batch", "-"], b"address show\nroute show table all\nrule show\n");
         // A batch is of one family, and without any it is IPv4 for rules.
-        let [rules_6] = ask(&["-6", "rule", "show"], b"");
+        let rules_6 = match look {
+            Look::Whole => {
+                let [rules] = ask(&["-6", "rule", "show"], b"");
+                rules
+            }
+            Look::Quick => Value::Null,
+        };
         Self { links, routes, rules, rules_6 }
     }
 

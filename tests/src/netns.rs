@@ -8,7 +8,7 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::process::sh;
+use crate::process::{ip, sh};
 
 /// A network namespace that stays while it is pinned. The pin is a mount in the node's mount namespace, and goes away
 /// with that at the latest.
@@ -66,6 +66,11 @@ impl Netns {
     /// Runs a shell script in this namespace; see [`sh`].
     pub fn sh(&self, script: &str) -> String {
         self.enter(|| sh(script))
+    }
+
+    /// Has one `ip` carry out commands in this namespace; see [`ip`].
+    pub fn ip(&self, commands: &str) -> String {
+        self.enter(|| ip(commands))
     }
 
     /// Lets the namespace go, as when a container has died: no pin, no path.

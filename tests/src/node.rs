@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::host;
 use crate::netns::{Netns, quick_ipv6};
-use crate::process::sh;
+use crate::process::ip;
 use crate::state::State;
 
 /// The namespace of the remote host, and the node's interface to it: the stage, not the play.
@@ -54,7 +54,7 @@ impl Node {
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("unshare (the tests need root)");
         private_filesystem();
         quick_ipv6();
-        sh("ip link set lo up");
+        ip("link set lo up");
         Self { netns: RefCell::default(), not_send: PhantomData }
     }
 
@@ -78,16 +78,16 @@ impl Node {
     /// the remote `.2` and `::2` of 192.0.2.0/24 and 2001:db8::/64, and knows no other route.
     pub fn remote(&self) -> Netns {
         let remote = self.netns(REMOTE);
-        sh(&format!(
-            "ip link add {UPLINK} type veth peer name eth0 netns {REMOTE}
-            ip link set {UPLINK} up
-            ip address add 192.0.2.1/24 dev {UPLINK}
-            ip address add 2001:db8::1/64 dev {UPLINK} nodad"
+        ip(&format!(
+            "link add {UPLINK} type veth peer name eth0 netns {REMOTE}
+            link set {UPLINK} up
+            address add 192.0.2.1/24 dev {UPLINK}
+            address add 2001:db8::1/64 dev {UPLINK} nodad"
         ));
-        remote.sh("ip link set lo up
-            ip link set eth0 up
-            ip address add 192.0.2.2/24 dev eth0
-            ip address add 2001:db8::2/64 dev eth0 nodad");
+        remote.ip("link set lo up
+            link set eth0 up
+            address add 192.0.2.2/24 dev eth0
+            address add 2001:db8::2/64 dev eth0 nodad");
         remote
     }
 

@@ -76,6 +76,17 @@ pub(crate) fn kill_after(command: &mut Command, stdin: &[u8], delay: Duration) {
     while waitpid(Pid::from_raw(-group.as_raw()), None).is_ok() {}
 }
 
+/// Has one `ip` carry out commands, a line each without the word itself, in the calling thread's namespaces, and returns what
+/// it printed. Many commands cost as much as one.
+///
+/// # Panics
+/// When any of them fails.
+pub fn ip(commands: &str) -> String {
+    let output = run(Command::new("ip").args(["-batch", "-"]), commands.as_bytes());
+    assert!(output.status.success(), "ip {commands}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("ip prints UTF-8")
+}
+
 /// Runs a shell script in the calling thread's namespaces and returns what it printed.
 ///
 /// # Panics

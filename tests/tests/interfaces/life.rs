@@ -83,7 +83,7 @@ fn of_a_namespace_that_has_gone(kind: Kind) {
 fn collected(kind: Kind, lose: fn(&Netns)) {
     Stage::play_messy(kind, |stage| {
         harness::sh("ip link add dev9 type veth peer name far9");
-        let live = stage.plugin_with(json!({"device": "dev9"})).container("live").netns(&stage.c2);
+        let live = stage.plugin_with(json!({"device": "dev9", "vlanId": 101})).container("live").netns(&stage.c2);
         live.add().ok();
         let before = stage.node.state();
         stage.plugin().add().ok();

@@ -21,6 +21,10 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("+ *: state node: ip*tables-save * chain XNET-*", "a chain that nothing leads to says whose addresses are"),
     ("+ *: state node: ip*tables-save * -A XNET-*", "a chain that nothing leads to says whose addresses are"),
     ("- *: state c*: sysctl net.ipv6.conf.*.accept_dad=1", "IPAM has seen to it that addresses are unique"),
+    (
+        "- *: state c*: sysctl net.ipv6.conf.*.accept_dad=-1",
+        "the kernel tries no addresses on links without neighbours",
+    ),
     ("+ *: state c*: sysctl net.ipv6.conf.*.accept_dad=0", "IPAM has seen to it that addresses are unique"),
     ("- *: state node: sysctl net.ipv6.conf.veth(*).accept_dad=1", "nobody else is on a link of two"),
     ("+ *: state node: sysctl net.ipv6.conf.veth(*).accept_dad=0", "nobody else is on a link of two"),
@@ -185,4 +189,27 @@ pub(crate) const GONE: &[&str] = &[
 pub(crate) const SETTLED: &[&str] = &[
     r#"- *: state c1: address eth0 {"family":"inet6"*"tentative":true*"#,
     r#"+ *: state c1: address eth0 {"family":"inet6"*"#,
+];
+
+/// What ours finds and the Go suite does not look for.
+pub(crate) const FOUND: &[&str] =
+    &["+ *: answer.code=999", "+ *: answer.msg=*", "+ *: succeeded=false", "- *: succeeded=true"];
+
+/// How the suites tell of a route that the kernel refuses.
+pub(crate) const UNREACHABLE: &[&str] =
+    &[r#"- *: answer.msg="failed to add route '{*"#, r#"+ *: answer.msg="failed to add route '192.*"#];
+
+/// What the Go suite leaves of a link that can not have the name it should: it is made under another.
+pub(crate) const TEMPORARY: &[&str] = &["- *: state c*: link veth(*", "- *: state c*: sysctl net.*.conf.veth(*"];
+
+/// A DEL for which the Go suite asks for more than it needs.
+pub(crate) const NEEDLESS: &[&str] = &[
+    "- *DEL*: answer.code=999",
+    "- *DEL*: answer.msg=*",
+    "- *DEL*: succeeded=false",
+    "+ *DEL*: succeeded=true",
+    "+ *DEL*: state node: directory /var/lib/cni/networks*",
+    "+ *DEL*: state node: file /var/lib/cni/networks/net/lock *",
+    "- *DEL*: state node: file /var/lib/cni/networks/net/*",
+    "- *DEL*: state c1: *",
 ];

@@ -9,10 +9,13 @@ mod bandwidth;
 mod bridge;
 mod chain;
 mod differences;
+mod dummy;
 mod errors;
 mod firewall;
 mod host_device;
 mod host_local;
+mod ipam;
+mod ipvlan;
 mod loopback;
 mod macvlan;
 mod portmap;
@@ -20,9 +23,11 @@ mod ptp;
 mod row;
 mod sbr;
 mod static_ipam;
+mod stock;
 mod tap;
 mod tuning;
 mod twins;
+mod vlan;
 
 use twins::assert_alike;
 

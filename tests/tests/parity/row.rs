@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::chain;
-use crate::differences::{ATTACHMENT, BRIDGE, RULES, SYSCTLS};
+use crate::differences::{ATTACHMENT, BRIDGE, RULES, SETTLED, SYSCTLS};
 
 /// One configuration and the life that it is put to.
 #[derive(Debug)]
@@ -205,6 +205,15 @@ impl Row {
     /// A DEL that comes without a namespace: the Go suite lets the link be.
     pub(crate) fn deletes_blindly(self) -> Self {
         self.leaks("DEL finds the link by its name", ATTACHMENT)
+    }
+
+    /// A CHECK of a link that somebody has set down.
+    pub(crate) fn found_down(self) -> Self {
+        self.differs(
+            "the cause, not its consequences",
+            &[r#"- *: answer.msg="Failed to find Gateway *"#, r#"+ *: answer.msg="Interface eth0 is down""#],
+        )
+        .leaks("its address is in use as soon as it is up", SETTLED)
     }
 
     /// Something that ours refuses before it makes the bridge.

@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::differences::FOUND;
+use crate::ipam::v4;
 use crate::row::{ADD, CHECK, DEL, Row, Step};
-
-fn v4() -> Value {
-    json!({"type": "host-local", "ranges": [[{"subnet": "10.1.0.0/24"}]]})
-}
 
 fn row(name: &str, members: Value) -> Row {
     Row::new("tap", name, members).newer().steps(&[ADD, CHECK, DEL])
@@ -150,9 +148,6 @@ pub(crate) fn lives() -> Vec<Row> {
     ]);
     rows
 }
-
-/// What ours finds and the Go suite does not look for.
-const FOUND: &[&str] = &["+ *: answer.code=999", "+ *: answer.msg=*", "+ *: succeeded=false", "- *: succeeded=true"];
 
 pub(crate) fn checks() -> Vec<Row> {
     let after = |name: &str, script: &'static str| {

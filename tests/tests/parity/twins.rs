@@ -87,7 +87,9 @@ fn live(row: &Row, suite: Suite) -> Vec<String> {
         if row.previous.is_some() {
             chain::set_the_stage(row);
         }
-        sh(row.prepare);
+        if !row.prepare.is_empty() {
+            sh(row.prepare);
+        }
         let (mut lines, mut last) = (Vec::new(), None);
         for (number, step) in row.steps.iter().enumerate() {
             let answer = life.step(*step);

@@ -38,13 +38,16 @@ done
 (cd "$work/root" && find . | busybox cpio -o -H newc 2>/dev/null >"$work/initramfs")
 
 # The kernel says nothing unless it panics, and then the machine ends. One processor, and a plain one: a second costs half
-# as much again for the same work, and what programs do with vectors is slow to emulate.
+# as much again for the same work, and what programs do with vectors is slow to emulate. Two network cards, wired to each
+# other and to nothing else.
 machine() {
     exec "$@" -display none -nodefaults -no-user-config -no-reboot \
         -machine q35 -accel "${XNET_VM_ACCEL:-tcg,thread=multi}" -cpu qemu64 -smp 1 -m 1536 \
         -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
         -append "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off nokaslr cryptomgr.notests \
 random.trust_cpu=on audit=0 selinux=0 apparmor=0 tsc=reliable clocksource=tsc cgroup_no_v1=all" \
+        -netdev hubport,id=card0,hubid=0 -device virtio-net-pci,netdev=card0,mac=52:54:00:00:00:01,romfile= \
+        -netdev hubport,id=card1,hubid=0 -device virtio-net-pci,netdev=card1,mac=52:54:00:00:00:02,romfile= \
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
         -device isa-debug-exit,iobase=0xf4,iosize=0x04
 }

@@ -35,5 +35,12 @@ mount -t tmpfs shm /dev/shm
 # The kernel itself loads modules from there, as on any machine: nobody here has to know which.
 mkdir -p /lib/modules
 mount --bind "$KERNEL/modules/lib/modules" /lib/modules
+# What plugins and runtimes keep is the machine's own, whatever the host has by now.
+for kept in /etc/cni /opt/cni /var/lib/cni /var/lib/xnet; do
+    mkdir -p $kept
+    mount -t tmpfs kept $kept
+done
+# udev would load the drivers of what is on the bus.
+modprobe virtio_net
 hostname xnet-vm
 ip link set lo up

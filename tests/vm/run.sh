@@ -29,33 +29,39 @@ skip() {
 for tool in qemu-system-x86_64 busybox modprobe timeout; do
     PATH=$PATH:/usr/sbin:/sbin command -v $tool >/dev/null || skip "there is no $tool"
 done
-kernel=$("$here/kernel.sh" "$suite") || skip "no kernel of $suite"
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-cat >"$work/job" <<JOB
+
+# begin GROUP SUITE: the beginning of a group's job, for a machine with the kernel of a suite.
+begin() {
+    kernel=$("$here/kernel.sh" "$2") || skip "no kernel of $2"
+    echo "$kernel" >"$work/kernel.$1"
+    cat >"$work/job.$1" <<JOB
 KERNEL='$kernel'
 . '$here/guest.sh'
 export XNET_BIN_DIR='${XNET_BIN_DIR:-$root/bin}' XNET_NEWER_GO_DIR='${XNET_NEWER_GO_DIR:-}'
 export INSTA_UPDATE=no RUST_TEST_THREADS=2 RUST_BACKTRACE='${RUST_BACKTRACE:-0}'
 JOB
+}
 
+begin 1 "$suite"
 if [ -n "$shell" ]; then
     echo "echo \"Linux \$(uname -r); changes stay in memory; leave with exit, or kill the machine with Ctrl-A X\"
         cd '$root' && stty -F /dev/ttyS0 sane && setsid -c bash -i </dev/ttyS0 >/dev/ttyS0 2>&1
-        leave 0" >>"$work/job"
-    "$here/boot.sh" "$kernel" "$work/job"
+        leave 0" >>"$work/job.1"
+    "$here/boot.sh" "$kernel" "$work/job.1"
     exit
 fi
 
 # One line a test binary: its directory, itself, its arguments. A job for each group.
 groups=1
-cp "$work/job" "$work/job.1"
 while read -r package target arguments; do
     case $package in
     '#'*) continue ;;
-    '') groups=$((groups + 1)) && cp "$work/job" "$work/job.$groups" && continue ;;
+    '') groups=$((groups + 1)) && begin $groups "$suite" && continue ;;
+    # Who asks for a kernel gets that.
+    kernel) [ "$suite" != bookworm ] || begin $groups "$target"; continue ;;
     esac
     built=$(cd "$root" && ${CARGO:-cargo} test -q -p "$package" "$target" --no-run --message-format=json) || exit 1
     # Of all that was built, the program whose profile is that of tests.
@@ -71,7 +77,7 @@ pids=
 trap 'kill $pids 2>/dev/null; exit 1' HUP INT TERM
 for group in $(seq $groups); do
     echo finish >>"$work/job.$group"
-    "$here/boot.sh" "$kernel" "$work/job.$group" "$limit" >"$work/out.$group" 2>&1 &
+    "$here/boot.sh" "$(cat "$work/kernel.$group")" "$work/job.$group" "$limit" >"$work/out.$group" 2>&1 &
     pids="$pids $!"
 done
 status=0 group=0
@@ -82,5 +88,5 @@ for pid in $pids; do
     cat "$work/out.$group"
     [ $ended -eq 0 ] || status=$ended
 done
-echo "xnet-vm: Linux $(cat "$kernel/version"), $(($(date +%s) - begun)) s in all, exit status $status"
+echo "xnet-vm: $groups machines, $(($(date +%s) - begun)) s in all, exit status $status"
 exit $status

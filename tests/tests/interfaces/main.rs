@@ -3,6 +3,7 @@
 //! What the kernel of the machine that builds may lack (ipvlan, VLANs, dummy) is told in a virtual machine.
 
 mod cable;
+mod cards;
 mod damage;
 mod devices;
 mod failure;

@@ -22,6 +22,8 @@ mod fault;
 mod format;
 pub mod id;
 pub mod image;
+pub mod moment;
+mod monitor;
 mod namespaces;
 pub mod net;
 mod process;

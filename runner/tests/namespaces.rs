@@ -63,7 +63,7 @@ fn processes_are_seen_as_far_as_the_pid_namespace_goes() {
     let shared = sandbox.run(&["--net=none", "--pid=host"], &["sh", "-c", &sees]);
     assert!(shared.stdout.starts_with("yes\nother\n"), "{} {}", shared.stdout, shared.stderr);
     // Nobody is left when the first process ends, although the kernel does not see to it here.
-    for init in ["--init", "--rm"] {
+    for init in ["--init", "--label=none"] {
         let left = sandbox.run(&["--net=none", "--pid=host", init], &["sh", "-c", "sleep 1000 >/dev/null & echo $!"]);
         assert_eq!(left.code, 0, "{}", left.stderr);
         // What nobody has waited for yet is dead all the same.
@@ -97,7 +97,7 @@ fn a_container_can_share_what_another_one_has() {
     assert_eq!(other.wait(), 0);
     for flag in ["--pid", "--ipc", "--uts"] {
         let gone = sandbox.run(&["--net=none", &format!("{flag}=container:other")], &["echo", "ran"]);
-        gone.expect_refusal(125, "no running container is called \"other\"");
+        gone.expect_refusal(125, "no such container: other");
     }
     sandbox.assert_clean();
 }

@@ -98,7 +98,7 @@ fn container_shares_the_network_and_nothing_else() {
     target.signal(nix::sys::signal::Signal::SIGKILL);
     target.wait();
     assert_eq!(sandbox.gc().stdout.trim(), id);
-    sandbox.run(&["--net=container:web"], &["true"]).expect_refusal(125, "no running container is called \"web\"");
+    sandbox.run(&["--net=container:web"], &["true"]).expect_refusal(125, "no such container: web");
     // The namespace outlives the container that it came from, for those who have joined it.
     sandbox.run(&["--net=container:side"], &["readlink", "/proc/self/ns/net"]).expect(0, &netns);
     joiner.signal(nix::sys::signal::Signal::SIGTERM);
@@ -109,9 +109,7 @@ fn container_shares_the_network_and_nothing_else() {
 #[test]
 fn container_refuses_what_it_cannot_do() {
     let sandbox = Sandbox::new();
-    sandbox
-        .run(&["--net=container:nobody"], &["true"])
-        .expect_refusal(125, "no running container is called \"nobody\"");
+    sandbox.run(&["--net=container:nobody"], &["true"]).expect_refusal(125, "no such container: nobody");
     let _web = sandbox.start(&["--net=none", "--name=web"], "echo ready; exec sleep 1000");
     sandbox.run(&["--net=container:web", "--hostname=x"], &["true"]).expect_refusal(125, "--hostname cannot be used");
     sandbox.run(&["--net=none", "--name=web"], &["true"]).expect_refusal(125, "the name \"web\" is in use");

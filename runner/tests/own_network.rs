@@ -123,7 +123,7 @@ fn a_runner_killed_at_any_step_leaves_nothing_after_gc() {
 #[test]
 fn a_failure_after_the_wiring_undoes_it() {
     let sandbox = node();
-    for name in ["network", "publish", "files", "capabilities"] {
+    for name in ["network", "publish", "files", "privileges"] {
         let mut command = sandbox.run_command(&[], &["echo", "ran"]);
         Ended::of(command.env("XNET_FAIL_AT", name)).expect_refusal(125, name);
         assert_clean(&sandbox);

@@ -11,6 +11,7 @@
 
 pub mod devices;
 mod discover;
+pub(crate) mod freeze;
 pub(crate) mod mount;
 mod remove;
 mod setting;

@@ -82,7 +82,7 @@ impl Cni {
     fn runtime(&self, dirs: &Dirs) -> Result<Runtime> {
         let plugin_dirs = match &self.cni_path {
             Some(path) => env::split_paths(path).collect(),
-            None => vec![suite::directory(&Store::open(&dirs.state)?)?],
+            None => vec![suite::directory(&Store::open(dirs)?)?],
         };
         Ok(Runtime {
             plugin_dirs,

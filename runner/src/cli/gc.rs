@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::spec::Dirs;
-use crate::state::{Store, undo};
+use crate::state::{Store, recover};
 
 use super::complain;
 
@@ -19,9 +19,9 @@ pub(super) struct Gc {
 impl Gc {
     /// Prints the ids of the containers that were cleaned up.
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let (done, failed) = undo::abandoned(&Store::open(&dirs.state)?, self.force)?;
-        done.iter().for_each(|id| println!("{id}"));
-        failed.iter().for_each(complain);
-        Ok(u8::from(!failed.is_empty()))
+        let recovered = recover::all(&Store::open(dirs)?, dirs, self.force)?;
+        recovered.cleaned.iter().for_each(|id| println!("{id}"));
+        recovered.failed.iter().for_each(complain);
+        Ok(u8::from(!recovered.failed.is_empty()))
     }
 }

@@ -5,8 +5,12 @@ mod flags;
 mod gc;
 mod image;
 mod install;
+mod life;
 mod run;
 mod version;
+
+#[cfg(test)]
+pub(crate) use flags::spec_of;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,6 +51,31 @@ struct Places {
 enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
+    /// Make a container without starting it
+    Create(Box<life::create::Create>),
+    /// Start containers that do not run
+    Start(life::start::Start),
+    /// End containers
+    Stop(life::stop::Stop),
+    /// End containers and start them again
+    Restart(life::restart::Restart),
+    /// Send a signal to containers
+    Kill(life::kill::Kill),
+    /// Freeze containers
+    Pause(life::pause::Pause),
+    /// Let frozen containers go on
+    Unpause(life::pause::Pause),
+    /// Wait for the end of containers, and print their exit status
+    Wait(life::wait::Wait),
+    /// Remove containers
+    Rm(life::rm::Rm),
+    /// Give a container another name
+    Rename(life::rename::Rename),
+    /// List containers
+    Ps(life::ps::Ps),
+    /// Look after a container whose monitor was killed
+    #[command(hide = true)]
+    Monitor(life::monitor::Monitor),
     /// Remove what runners that were killed have left behind
     Gc(gc::Gc),
     /// Bring in, list, save and remove images
@@ -107,6 +136,18 @@ impl Command {
         let dirs = places.dirs()?;
         match self {
             Self::Run(run) => run.run(&dirs),
+            Self::Create(create) => create.run(&dirs),
+            Self::Start(start) => start.run(&dirs),
+            Self::Stop(stop) => stop.run(&dirs),
+            Self::Restart(restart) => restart.run(&dirs),
+            Self::Kill(kill) => kill.run(&dirs),
+            Self::Pause(pause) => pause.run(&dirs, true),
+            Self::Unpause(pause) => pause.run(&dirs, false),
+            Self::Wait(wait) => wait.run(&dirs),
+            Self::Rm(rm) => rm.run(&dirs),
+            Self::Rename(rename) => rename.run(&dirs),
+            Self::Ps(ps) => ps.run(&dirs),
+            Self::Monitor(monitor) => monitor.run(&dirs),
             Self::Gc(gc) => gc.run(&dirs),
             Self::Image(image) => image.run(&dirs),
             Self::Images(list) => list.run(&dirs),

@@ -30,6 +30,8 @@ pub(crate) struct Child<'a> {
     pub(crate) hierarchies: &'a [Hierarchy],
     /// Where `/dev/shm` comes from, if it is not the container's own.
     pub(crate) shm: Option<SharedMemory>,
+    /// Whether the command lives on when the parent does not.
+    pub(crate) detached: bool,
 }
 
 /// The only descriptor besides stdio that the child keeps.
@@ -77,6 +79,10 @@ impl Child<'_> {
         drop(setup);
         let command = Command { process: &self.spec.process, home, filters: &filters };
         fault::point("exec")?;
+        if self.detached {
+            // If the parent is gone by now, the line to it is, too, and the command is not executed.
+            prctl::set_pdeathsig(None).context(|| "untie the container's life from ours")?;
+        }
         if self.spec.process.init {
             init::run(&command, channel)
         } else {

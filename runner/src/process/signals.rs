@@ -97,7 +97,7 @@ fn ends_by_default(number: i32) -> bool {
 }
 
 /// Whether `pid` catches, ignores or blocks the signal. When its status cannot be read it is gone, or about to be.
-fn minds(pid: Pid, number: i32) -> bool {
+pub(crate) fn minds(pid: Pid, number: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status")).map_or(true, |status| masks(&status) & bit(number) != 0)
 }
 

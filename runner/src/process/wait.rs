@@ -35,9 +35,9 @@ enum Stage {
 impl Running<'_> {
     /// Stays until the container's first process has ended, and answers the exit status.
     ///
-    /// Signals that come before the command is executed are kept and delivered then. `executed` is called once it is.
-    pub(crate) fn attend(&self, executed: impl FnOnce()) -> Result<u8> {
-        let mut executed = Some(executed);
+    /// `executed` is called once, when the command is executed. Signals that come before are kept and delivered then; if
+    /// they are not to be forwarded at all, they are dropped.
+    pub(crate) fn attend(&self, forward: bool, executed: &mut dyn FnMut() -> Result<()>) -> Result<u8> {
         let mut stage = Stage::SettingUp;
         let mut queued = Vec::new();
         let mut died_of = None;
@@ -45,14 +45,14 @@ impl Running<'_> {
             let (signalled, spoke, ended) = self.poll(stage != Stage::Executed)?;
             if spoke {
                 stage = self.listen(stage)?;
+                if stage == Stage::Executed {
+                    executed()?;
+                }
             }
             if signalled {
-                queued.extend(self.signals.drain()?);
+                queued.extend(self.signals.drain()?.into_iter().filter(|_| forward));
             }
             if stage == Stage::Executed {
-                if let Some(executed) = executed.take() {
-                    executed();
-                }
                 for number in queued.drain(..) {
                     if signals::forward(self.pidfd.as_fd(), self.pid, number) == Delivered::AsDefault {
                         died_of = Some(number);

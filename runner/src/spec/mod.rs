@@ -4,6 +4,7 @@
 //! made and never changes afterwards, so that a later start means what the first one meant.
 
 mod capabilities;
+mod life;
 mod limits;
 mod namespaces;
 mod net;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Name;
 
 pub use capabilities::{Capabilities, Capability, CapabilitySet, default_set};
+pub use life::{Life, Restart, STOP_TIMEOUT, Signal};
 pub use limits::{
     Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
 };
@@ -59,6 +61,8 @@ pub struct Spec {
     pub id: Name,
     /// `--name`.
     pub name: Option<Name>,
+    /// How it begins and ends.
+    pub life: Life,
     /// What is executed, and with which rights.
     pub process: Process,
     /// Which namespaces it has to itself.

@@ -9,10 +9,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result};
 use crate::id::Name;
 
+use super::exit::Exit;
+
 /// Something that is about to be done, with all that is needed to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "done")]
 pub(crate) enum Record {
+    /// The container is to go when this run ends: it is being made, or was asked to be removed.
+    Container {
+        /// Its directory of lasting things, with a log of its own.
+        data: PathBuf,
+    },
+    /// The container stays after all, whatever was written before.
+    Keep,
+    /// The run has ended. Nothing is to be undone about that; those who wait read it here.
+    Ended {
+        /// How.
+        exit: Exit,
+    },
     /// A name was taken.
     Name {
         /// The name.
@@ -63,6 +77,49 @@ pub(crate) enum Record {
     },
 }
 
+/// For how long a thing that was done lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Until the container's first process has ended: groups, namespaces, attachments.
+    Run,
+    /// Until the container is removed: its name, its writable layer.
+    Container,
+}
+
+impl Record {
+    /// Which of the two logs it belongs into.
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            Self::Name { .. } => Scope::Container,
+            Self::Container { .. }
+            | Self::Keep
+            | Self::Ended { .. }
+            | Self::Controllers { .. }
+            | Self::Cgroups { .. }
+            | Self::Process { .. }
+            | Self::Netns { .. }
+            | Self::Files { .. }
+            | Self::Network { .. } => Scope::Run,
+        }
+    }
+
+    /// A short name, for fault injection.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Container { .. } => "container",
+            Self::Keep => "keep",
+            Self::Ended { .. } => "ended",
+            Self::Name { .. } => "name",
+            Self::Controllers { .. } => "controllers",
+            Self::Cgroups { .. } => "cgroups",
+            Self::Process { .. } => "process",
+            Self::Netns { .. } => "netns",
+            Self::Files { .. } => "files",
+            Self::Network { .. } => "network",
+        }
+    }
+}
+
 /// Appends `record` to the log. It is a single write, so a reader sees all of it or a line without an end.
 pub(crate) fn append(log: &mut File, record: &Record) -> Result<()> {
     let mut line = serde_json::to_string(record).context(|| "encode a log entry")?;
@@ -76,11 +133,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Record>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.context(|| format!("read {}", path.display()))?,
     };
+    parse(&text).context(|| path.display().to_string())
+}
+
+/// All records in the text of a log.
+pub(crate) fn parse(text: &str) -> Result<Vec<Record>> {
     let whole = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
-    whole
-        .lines()
-        .map(|line| serde_json::from_str(line).context(|| format!("{} holds an unknown entry", path.display())))
-        .collect()
+    whole.lines().map(|line| serde_json::from_str(line).context(|| "an unknown entry")).collect()
 }
 
 #[cfg(test)]

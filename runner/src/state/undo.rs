@@ -1,58 +1,57 @@
-//! Undoing what the log of a container says, newest first.
+//! Undoing what the logs of a container say, newest first.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::path::Path;
 
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use crate::error::{Context, Error, Result};
+use crate::{cgroup, fault, net};
 
-use crate::error::{Error, Result};
-use crate::{cgroup, fault, net, sys};
-
+use super::info::Task;
 use super::log::Record;
 use super::store::{Container, Store};
 
-/// Removes everything that belongs to `container`, and then the container. What fails does not keep the rest from
-/// being undone; the container then stays on record, and the next run or `xnet gc` tries again, unless `force` says to
-/// forget it all the same.
-pub(crate) fn all(store: &Store, container: Container, force: bool) -> Result<()> {
+/// How long a process may take to end after SIGKILL, in milliseconds.
+const PATIENCE: u16 = 5000;
+
+/// Removes what belongs to the present run of `container`, and the container itself unless it is to be kept. What fails
+/// does not keep the rest from being undone, and is tried again by the next run or `xnet gc`.
+pub(crate) fn run(store: &Store, container: &Container) -> Result<()> {
     // Nobody connects it to anything from here on.
     let _quiet = net::link::lock(&container.dir)?;
     let records = container.records()?;
+    let kept = records.contains(&Record::Keep);
     let mut failures = Vec::new();
     for record in records.iter().rev() {
-        fault::point(&format!("undo-{}", record.kind()))?;
-        if let Err(error) = one(store, &container, record) {
-            failures.push(error.message);
+        if kept && matches!(record, Record::Container { .. }) {
+            continue;
         }
+        fault::point(&format!("undo-{}", record.kind()))?;
+        failures.extend(one(store, container, record).err().map(|error| error.message));
     }
-    let short = container.id.short().to_owned();
-    if failures.is_empty() || force {
-        store.forget(container)?;
+    if failures.is_empty() {
+        return Ok(());
     }
-    if failures.is_empty() { Ok(()) } else { Err(Error::new(format!("container {short}: {}", failures.join("; ")))) }
+    Err(Error::new(format!("container {}: {}", container.id.short(), failures.join("; "))))
 }
 
-/// Cleans up after all runners that have died. Answers the ids cleaned, and what went wrong.
-pub(crate) fn abandoned(store: &Store, force: bool) -> Result<(Vec<String>, Vec<Error>)> {
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for container in store.abandoned()? {
-        let id = container.id.to_string();
-        match all(store, container, force) {
-            Ok(()) => done.push(id),
-            Err(error) => failed.push(error),
-        }
+/// Removes what belongs to the present run of `container` and lets go of it. If something could not be removed, the container
+/// stays on record as one that nobody owns, unless `force` says to forget it all the same.
+pub(crate) fn finish(store: &Store, container: Container, force: bool) -> Result<()> {
+    let undone = run(store, &container);
+    if undone.is_ok() || force {
+        store.release(container)?;
     }
-    Ok((done, failed))
+    undone
 }
 
 fn one(store: &Store, container: &Container, record: &Record) -> Result<()> {
     match record {
-        Record::Name { name } => store.release(name, &container.id),
+        Record::Keep | Record::Ended { .. } => Ok(()),
+        Record::Container { data } => remove(store, container, data),
+        Record::Name { name } => store.release_name(name, &container.id),
         Record::Controllers { control, controllers } => cgroup::restore_controllers(control, controllers),
         Record::Cgroups { dirs } => cgroup::kill(dirs).and_then(|()| cgroup::remove(dirs)),
-        Record::Process { pid, start } => kill(Pid::from_raw(*pid), *start),
+        Record::Process { pid, start } => kill(Task { pid: *pid, start: *start }),
         Record::Netns { path } => net::pin::release(path),
         Record::Files { dir } => net::hosts::remove(dir),
         Record::Network { network, conflist, plugin_path, ifname, netns } => {
@@ -61,39 +60,24 @@ fn one(store: &Store, container: &Container, record: &Record) -> Result<()> {
     }
 }
 
-/// Kills process `pid` if it is the one that was started at `start`, and waits until it is gone.
-fn kill(pid: Pid, start: u64) -> Result<()> {
-    let Ok(pidfd) = sys::signal::pidfd_open(pid) else { return Ok(()) };
-    // Asked for after the descriptor was opened, so the answer is about the process behind it.
-    if start_time(pid) != Some(start) {
-        return Ok(());
-    }
-    let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut fds, PollTimeout::from(5000_u16)) {
-        Ok(0) => Err(Error::new(format!("process {pid} does not end"))),
-        _ => Ok(()),
-    }
+fn kill(task: Task) -> Result<()> {
+    if task.kill(PATIENCE) { Ok(()) } else { Err(Error::new(format!("process {} does not end", task.pid))) }
 }
 
-/// When process `pid` was started, in clock ticks since boot.
-pub(crate) fn start_time(pid: Pid) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name is in parentheses and may hold anything; the state after it is field 3, the start field 22.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
-}
-
-impl Record {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Name { .. } => "name",
-            Self::Controllers { .. } => "controllers",
-            Self::Cgroups { .. } => "cgroups",
-            Self::Process { .. } => "process",
-            Self::Netns { .. } => "netns",
-            Self::Files { .. } => "files",
-            Self::Network { .. } => "network",
+/// Removes all that lasts of a container, and then the directory that says so.
+fn remove(store: &Store, container: &Container, data: &Path) -> Result<()> {
+    let mut failures = Vec::new();
+    for record in container.lasting_records()?.iter().rev() {
+        fault::point(&format!("undo-{}", record.kind()))?;
+        failures.extend(one(store, container, record).err().map(|error| error.message));
+    }
+    if !failures.is_empty() {
+        return Err(Error::new(failures.join("; ")));
+    }
+    match fs::remove_dir_all(data) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(|| format!("remove {}", data.display()))
         }
+        _ => Ok(()),
     }
 }

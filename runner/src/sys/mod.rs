@@ -12,6 +12,7 @@ pub(crate) mod keyring;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod ns;
+pub(crate) mod pidfd;
 pub(crate) mod sealed;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
@@ -35,6 +36,29 @@ pub(crate) fn close_from(first: u32) -> nix::Result<()> {
     // SAFETY: takes numbers only. Callers hold no descriptor from `first` on as an owned value any more,
     // or replace the process image next.
     Errno::result(unsafe { libc::close_range(first, u32::MAX, 0) }).map(drop)
+}
+
+/// Closes every descriptor from 3 on but those in `kept`.
+pub(crate) fn close_all_but(mut kept: Vec<RawFd>) -> nix::Result<()> {
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().filter(|fd| *fd >= 3).map(RawFd::cast_unsigned) {
+        if fd > first {
+            // SAFETY: takes numbers only. The caller has listed every descriptor that it still owns.
+            Errno::result(unsafe { libc::close_range(first, fd - 1, 0) })?;
+        }
+        first = fd + 1;
+    }
+    close_from(first)
+}
+
+/// Puts `fd` in the place of standard input, output and error.
+pub(crate) fn replace_stdio(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    for number in 0..3 {
+        // SAFETY: numbers only; the three descriptors are not owned by any value.
+        Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
+    }
+    Ok(())
 }
 
 /// Sets the extended attribute `name` of an open directory.

@@ -61,9 +61,9 @@ impl Sandbox {
         command
     }
 
-    /// `xnet run OPTIONS -- CMD`, with the sandbox's cgroup.
+    /// `xnet run --rm OPTIONS -- CMD`, with the sandbox's cgroup.
     pub fn run_command(&self, options: &[&str], cmd: &[&str]) -> Command {
-        let fixed = ["run", "--cgroup-parent", &self.cgroup];
+        let fixed = ["run", "--rm", "--cgroup-parent", &self.cgroup];
         self.command(&[&fixed, options, &["--"], cmd].concat())
     }
 
@@ -124,16 +124,15 @@ impl Sandbox {
         let mut found = Vec::new();
         let names = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name());
         found.extend(
-            names(self.path("state"))
-                .filter(|n| n != ".names" && n != ".plugins" && n != ".members")
-                .map(|n| format!("state {n:?}")),
+            names(self.path("state")).filter(|n| n != ".plugins" && n != ".members").map(|n| format!("state {n:?}")),
         );
         for network in names(self.path("state/.members")).filter(|n| n != ".lock") {
             let members = names(self.path("state/.members").join(&network));
             found.extend(members.map(|n| format!("member {n:?} of {network:?}")));
         }
-        found.extend(names(self.path("data/containers")).map(|n| format!("container {n:?}")));
-        found.extend(names(self.path("state/.names")).map(|n| format!("name {n:?}")));
+        let containers = self.path("data/containers");
+        found.extend(names(containers.clone()).filter(|n| n != ".names").map(|n| format!("container {n:?}")));
+        found.extend(names(containers.join(".names")).map(|n| format!("name {n:?}")));
         found.extend(names(self.path("netns")).map(|n| format!("netns {n:?}")));
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("the mount table");
         let inside =

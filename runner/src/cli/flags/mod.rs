@@ -1,6 +1,8 @@
 //! The options that describe a container, side by side as in [`crate::spec`]: what was typed, and the part of the spec
 //! that it means.
 
+mod container;
+mod life;
 mod limits;
 mod namespaces;
 mod net;
@@ -8,6 +10,10 @@ mod process;
 mod root;
 mod security;
 
+pub(super) use container::ContainerFlags;
+#[cfg(test)]
+pub(crate) use container::spec_of;
+pub(super) use life::LifeFlags;
 pub(super) use limits::LimitFlags;
 pub(super) use namespaces::NamespaceFlags;
 pub(super) use net::NetFlags;

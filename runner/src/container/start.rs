@@ -1,81 +1,107 @@
-//! The life of a container, from its parent's side.
-//!
-//! The order is what makes it safe. Before anything is made, the container has a directory, a lock that dies with this
-//! process, and a log; what is made is first written there. Whatever happens then, a failure here, a signal, the end of
-//! the command or the death of this process, the way back is the same: read the log backwards.
+//! One run of a container, from its parent's side: from nothing to the end of the command.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::unistd::Pid;
 
 use crate::cgroup::{self, Group, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
+use crate::moment::Moment;
 use crate::namespaces::{self, Joins};
-use crate::net::{Connected, Prepared, hosts, lookup};
+use crate::net::{Connected, Network, Prepared, hosts};
 use crate::process::channel;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::process::wait::Running;
-use crate::setup::{self, Op};
 use crate::spec::{Dirs, NamespaceMode, Spec};
-use crate::state::{Container, Info, Record, Store, undo};
+use crate::state::{Container, Exit, Info, Record, Store, Task};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
 use crate::{fault, sys};
 
-/// Runs `spec` to its end and removes everything. Answers the command's exit status; an error means that the command
-/// did not run. `warn` gets what went wrong without changing the status.
-pub fn run(spec: &Spec, dirs: &Dirs, warn: &mut dyn FnMut(&Error)) -> Result<u8> {
-    if !geteuid().is_root() {
-        return Err(Error::new("a container can only be made by root; running without it is not supported yet"));
-    }
-    let networks = lookup(spec, dirs)?;
-    let store = Store::open(&dirs.state)?;
-    // What the dead have left goes first: it may hold the name, or the address, that is wanted now.
-    undo::abandoned(&store, false)?.1.iter().for_each(&mut *warn);
-    let prepared = Prepared::new(spec, networks, dirs, &store)?;
-    prepared.warnings().for_each(|warning| warn(&warning));
-    let joins = Joins::find(spec, &store)?;
-    let signals = Signals::block()?;
-    let mut container = store.create(&spec.id, spec.name.as_ref())?;
-    let result = Start { spec, store: &store, prepared, joins, signals }.run(&mut container, warn);
-    if let Err(error) = undo::all(&store, container, false) {
-        warn(&error);
-    }
-    result
-}
+use super::{Warn, plan};
 
-/// The set-up steps of `spec`, for people.
-pub fn explain(spec: &Spec, dirs: &Dirs) -> Result<Vec<Op>> {
-    let networks = lookup(spec, dirs)?;
-    Ok(plan(spec, &Prepared::new(spec, networks, dirs, &Store::open(&dirs.state)?)?))
-}
-
-fn plan(spec: &Spec, prepared: &Prepared) -> Vec<Op> {
-    setup::plan(spec, prepared.netns_to_enter(), prepared.hostname.clone(), prepared.domainname())
-}
-
-struct Start<'a> {
-    spec: &'a Spec,
-    store: &'a Store,
+/// A run that is about to begin.
+pub(crate) struct Start<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) store: &'a Store,
+    /// Whether the container is to outlive this process.
+    pub(crate) detached: bool,
+    /// How often the restart policy has started it again.
+    pub(crate) restarts: u32,
     prepared: Prepared,
     joins: Joins,
-    signals: Signals,
+    signals: &'a Signals,
+}
+
+impl<'a> Start<'a> {
+    /// Looks up the containers that `spec` refers to, and takes its ports. Nothing is made. `networks` are those that it names.
+    pub(crate) fn new(
+        spec: &'a Spec,
+        networks: Vec<Network>,
+        store: &'a Store,
+        dirs: &Dirs,
+        signals: &'a Signals,
+        warn: Warn<'_>,
+    ) -> Result<Self> {
+        let prepared = Prepared::new(spec, networks, dirs, store)?;
+        prepared.warnings().for_each(|warning| warn(&warning));
+        let joins = Joins::find(spec, store)?;
+        Ok(Self { spec, store, detached: false, restarts: 0, prepared, joins, signals })
+    }
 }
 
 /// A container's groups, by version.
 type Groups = (Vec<PathBuf>, Option<PathBuf>);
 
 impl Start<'_> {
-    fn run(&self, container: &mut Container, warn: &mut dyn FnMut(&Error)) -> Result<u8> {
+    /// Runs the container to its end. `executed` is told when its command is. An error means that it never was.
+    pub(crate) fn run(
+        &self,
+        container: &mut Container,
+        executed: &mut dyn FnMut() -> Result<()>,
+        warn: Warn<'_>,
+    ) -> Result<Exit> {
         let hierarchies = cgroup::of_host()?;
         let (ones, two) = self.groups(&hierarchies, container)?;
         let (running, netns) = self.first_process(&hierarchies, ones, two.as_deref(), container)?;
         let wired = self.wire(&running, netns, container, warn);
-        let attended = wired.and_then(|connected| running.attend(|| self.announce(&connected, warn)));
+        let attended = wired.and_then(|(connected, started_at)| {
+            let code = running.attend(!self.detached, &mut || {
+                self.executed(&running, container)?;
+                executed()?;
+                self.announce(&connected, warn);
+                Ok(())
+            })?;
+            Ok(self.ended(code, started_at, container, &hierarchies))
+        });
         attended.map_err(|error| running.kill(error))
+    }
+
+    /// The command has taken over.
+    fn executed(&self, running: &Running<'_>, container: &mut Container) -> Result<()> {
+        if let Some(path) = &self.spec.life.pidfile {
+            fs::write(path, running.pid.to_string()).context(|| format!("write {}", path.display()))?;
+        }
+        if !self.spec.life.auto_remove {
+            container.record(&Record::Keep)?;
+        }
+        fault::point("executed")
+    }
+
+    fn ended(&self, code: u8, started_at: Moment, container: &Container, hierarchies: &[Hierarchy]) -> Exit {
+        let groups = Group::new(hierarchies, &self.spec.cgroup_parent, &self.spec.id).dirs();
+        Exit {
+            oom_killed: cgroup::stats::oom_kills(&groups) > 0,
+            exit_code: Some(code),
+            started_at: Some(started_at),
+            finished_at: Some(Moment::now()),
+            stopped: container.is_stopping(),
+            restarts: self.restarts,
+            ..Exit::default()
+        }
     }
 
     fn groups(&self, hierarchies: &[Hierarchy], container: &mut Container) -> Result<Groups> {
@@ -111,7 +137,8 @@ impl Start<'_> {
         let ops = plan(self.spec, &self.prepared);
         self.prepared.pin_joined(container)?;
         let staging = container.workplace("staging")?;
-        let child = Child { spec: self.spec, ops: &ops, staging, groups, hierarchies, shm: self.joins.shm() };
+        let (shm, detached) = (self.joins.shm(), self.detached);
+        let child = Child { spec: self.spec, ops: &ops, staging, groups, hierarchies, shm, detached };
         let unified =
             unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
@@ -125,9 +152,9 @@ impl Start<'_> {
             Cloned::Parent { pid, pidfd } => {
                 drop(theirs);
                 fault::point("clone")?;
-                let running = Running { pid, pidfd, channel: ours, signals: &self.signals };
-                let start = undo::start_time(pid).unwrap_or_default();
-                let known = container.record(&Record::Process { pid: pid.as_raw(), start });
+                let running = Running { pid, pidfd, channel: ours, signals: self.signals };
+                let Task { pid, start } = Task::of(pid);
+                let known = container.record(&Record::Process { pid, start });
                 let netns = known.and_then(|()| self.netns(&running));
                 match netns {
                     Ok(netns) => Ok((running, netns)),
@@ -148,20 +175,39 @@ impl Start<'_> {
         running: &Running<'_>,
         netns: Option<OwnedFd>,
         container: &mut Container,
-        warn: &mut dyn FnMut(&Error),
-    ) -> Result<Connected> {
+        warn: Warn<'_>,
+    ) -> Result<(Connected, Moment)> {
         let (connected, files) = self.prepared.connect(container, self.store, netns.as_ref(), warn)?;
-        let (id, name) = (self.spec.id.clone(), self.spec.name.clone());
-        container.publish(&Info { id, name, pid: running.pid.as_raw() })?;
+        let started_at = self.publish(running, container)?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.
         let _ = running.channel.network_ready(&files);
         fault::point("release")?;
-        Ok(connected)
+        Ok((connected, started_at))
+    }
+
+    /// Tells the world. Answers when the run has begun.
+    fn publish(&self, running: &Running<'_>, container: &Container) -> Result<Moment> {
+        let started_at = Moment::now();
+        let Task { pid, start } = Task::of(running.pid);
+        container.publish(&Info {
+            id: self.spec.id.clone(),
+            pid,
+            start,
+            started_at,
+            monitor: Task::of(Pid::this()),
+            detached: self.detached,
+            restarts: self.restarts,
+        })?;
+        if !self.spec.life.auto_remove {
+            let begun = Exit { started_at: Some(started_at), restarts: self.restarts, ..Exit::default() };
+            begun.write(&container.data)?;
+        }
+        Ok(started_at)
     }
 
     /// What nobody has to wait for: the neighbours get to know the container.
-    fn announce(&self, connected: &Connected, warn: &mut dyn FnMut(&Error)) {
+    fn announce(&self, connected: &Connected, warn: Warn<'_>) {
         if let Err(error) = hosts::announce(self.store, connected) {
             warn(&error);
         }

@@ -1,0 +1,171 @@
+//! The parent of a container that nobody is attached to.
+//!
+//! `xnet run -d` and `xnet start` fork; the child leaves the session of its caller and everything that it has inherited but
+//! the container's lock and log, runs the container, and stays until the container is done: it writes the end down, starts it
+//! again if the policy says so, and removes what is to be removed. The caller hears over a pipe whether the command was
+//! executed, and goes.
+//!
+//! A monitor can be killed. Its container lives on then, and the next `xnet` that looks at the containers finds the lock
+//! free and starts another monitor, which is not the container's parent and learns its end from the kernel ([`adopt`]).
+
+pub(crate) mod adopt;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, chdir, pipe2, setsid};
+
+use crate::container::end;
+use crate::container::start::Start;
+use crate::error::{Context, Error, Result};
+use crate::net::lookup;
+use crate::process::signals::Signals;
+use crate::spec::{Dirs, Restart, Spec};
+use crate::state::{Container, Exit, Info, Store, Task, undo};
+use crate::sys;
+use crate::sys::clone::{Cloned, fork};
+
+/// What a monitor needs.
+#[derive(Debug)]
+struct Monitor<'a> {
+    store: &'a Store,
+    dirs: &'a Dirs,
+    spec: &'a Spec,
+    signals: Signals,
+}
+
+/// Starts `container` with a monitor of its own. Comes back when the command is executed; an error means that it was not, and
+/// what was made for it has been removed.
+pub(crate) fn spawn(store: &Store, dirs: &Dirs, container: Container, spec: &Spec) -> Result<()> {
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).context(|| "make a pipe")?;
+    match fork().context(|| "start the monitor")? {
+        Cloned::Child => {
+            drop(ours);
+            become_monitor(store, dirs, container, spec, File::from(theirs))
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            let heard = listen(File::from(ours));
+            if let Some(answer) = heard {
+                return answer;
+            }
+            // It was killed; nobody else can clean up yet, because the lock is ours as well.
+            let _ = sys::signal::reap(Some(pidfd.as_fd()));
+            let killed = Error::new("the monitor of the container was killed while it was setting the container up");
+            undo::finish(store, container, false)?;
+            Err(killed)
+        }
+    }
+}
+
+/// What the monitor has to say; nothing if it has died.
+fn listen(mut pipe: File) -> Option<Result<()>> {
+    let mut text = Vec::new();
+    pipe.read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn become_monitor(store: &Store, dirs: &Dirs, mut container: Container, spec: &Spec, report: File) -> ! {
+    let mut report = Some(report);
+    let told = |answer: Result<()>, report: &mut Option<File>| {
+        if let Some(mut pipe) = report.take() {
+            // The caller may be gone; then nobody wants to know.
+            let _ = pipe.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
+        }
+    };
+    let isolated = isolate(&container, report.as_ref());
+    let monitor = isolated.and_then(|()| Ok(Monitor { store, dirs, spec, signals: Signals::block()? }));
+    match monitor {
+        Ok(monitor) => {
+            let first = monitor.run(&mut container, 0, &mut || {
+                told(Ok(()), &mut report);
+                Ok(())
+            });
+            monitor.go_on(container, first, &mut |error| told(Err(error), &mut report));
+        }
+        Err(error) => {
+            let _ = undo::finish(store, container, false);
+            told(Err(error), &mut report);
+        }
+    }
+    sys::exit_now(0)
+}
+
+/// Leaves the caller's session, directory and descriptors.
+fn isolate(container: &Container, report: Option<&File>) -> Result<()> {
+    setsid().context(|| "leave the caller's session")?;
+    chdir("/").context(|| "leave the caller's directory")?;
+    let null = File::options().read(true).write(true).open("/dev/null").context(|| "open /dev/null")?;
+    sys::replace_stdio(null.as_fd()).context(|| "leave the caller's terminal")?;
+    drop(null);
+    let mut kept: Vec<_> = container.descriptors().iter().map(|file| file.as_raw_fd()).collect();
+    kept.extend(report.map(AsRawFd::as_raw_fd));
+    sys::close_all_but(kept).context(|| "close inherited descriptors")
+}
+
+impl Monitor<'_> {
+    /// Runs the container once, to its end.
+    fn run(&self, container: &mut Container, restarts: u32, executed: &mut dyn FnMut() -> Result<()>) -> Result<Exit> {
+        // Nobody is there to be warned.
+        let networks = lookup(self.spec, self.dirs)?;
+        let mut start = Start::new(self.spec, networks, self.store, self.dirs, &self.signals, &mut |_| ())?;
+        start.detached = true;
+        start.restarts = restarts;
+        start.run(container, executed, &mut |_| ())
+    }
+
+    /// Sees to the end of a run, and to the runs after it if the policy says so. `failed` is told if the first one could not
+    /// begin.
+    fn go_on(&self, mut container: Container, mut ended: Result<Exit>, failed: &mut dyn FnMut(Error)) {
+        let first = ended.as_ref().err().cloned();
+        let mut pause = None;
+        let mut restarts = ended.as_ref().map_or(0, |exit| exit.restarts);
+        let mut ran = ended.as_ref().map_or(Duration::ZERO, Exit::lasted);
+        loop {
+            let code = end::write(&mut container, self.spec, ended).ok();
+            let again = first.is_none() && !container.is_stopping() && self.spec.life.restart.applies(code, restarts);
+            if !again || undo::run(self.store, &container).is_err() {
+                break;
+            }
+            let wait = Restart::back_off(pause, ran);
+            pause = Some(wait);
+            if !self.wait(&container, wait, restarts) || container.begin_log().is_err() {
+                break;
+            }
+            restarts += 1;
+            let begun = Instant::now();
+            ended = self.run(&mut container, restarts, &mut || Ok(()));
+            ran = begun.elapsed();
+        }
+        // What could not be undone stays on record; the next `xnet` will tell about it.
+        let _ = undo::finish(self.store, container, false);
+        if let Some(error) = first {
+            failed(error);
+        }
+    }
+
+    /// Waits before the next run. Answers whether there shall be one.
+    fn wait(&self, container: &Container, pause: Duration, restarts: u32) -> bool {
+        let Some(info) = container.info() else { return true };
+        let between = Info { pid: 0, start: 0, monitor: Task::of(Pid::this()), restarts, ..info };
+        if container.publish(&between).is_err() {
+            return false;
+        }
+        let end = Instant::now() + pause;
+        while !container.is_stopping() {
+            let Some(left) = end.checked_duration_since(Instant::now()) else { return true };
+            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            // At least a millisecond, so that the rest of one is not spent spinning.
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            if poll(&mut fds, timeout) == Ok(1) {
+                // A signal is how somebody who wants the container's end wakes us.
+                let _ = self.signals.drain();
+            }
+        }
+        false
+    }
+}

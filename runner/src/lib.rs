@@ -26,6 +26,7 @@ pub mod moment;
 mod monitor;
 mod namespaces;
 pub mod net;
+mod netns;
 mod process;
 pub mod seccomp;
 pub mod setup;

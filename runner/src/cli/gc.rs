@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::Result;
+use crate::net;
 use crate::spec::Dirs;
 use crate::state::{Store, recover};
 
@@ -19,7 +20,9 @@ pub(super) struct Gc {
 impl Gc {
     /// Prints the ids of the containers that were cleaned up.
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let recovered = recover::all(&Store::open(dirs)?, dirs, self.force)?;
+        let store = Store::open(dirs)?;
+        let mut recovered = recover::all(&store, dirs, self.force)?;
+        recovered.failed.extend(net::remove::collect_all(&store, dirs));
         recovered.cleaned.iter().for_each(|id| println!("{id}"));
         recovered.failed.iter().for_each(complain);
         Ok(u8::from(!recovered.failed.is_empty()))

@@ -6,6 +6,9 @@ mod gc;
 mod image;
 mod install;
 mod life;
+mod netns;
+mod network;
+mod port;
 mod run;
 mod version;
 
@@ -94,6 +97,13 @@ enum Command {
     Tag(image::Tag),
     /// Show how an image came about
     History(image::History),
+    /// Make, list and remove networks; connect containers to them
+    #[command(visible_alias = "net")]
+    Network(network::Network),
+    /// Look into network namespaces, and wire them by hand
+    Netns(netns::Netns),
+    /// Print where on the host a container's ports are
+    Port(port::Port),
     /// Put the CNI plugins into a directory
     Install(install::Install),
     /// Run one operation of a CNI network on a namespace, as cnitool does
@@ -157,6 +167,9 @@ impl Command {
             Self::Save(save) => save.run(&dirs),
             Self::Tag(tag) => tag.run(&dirs),
             Self::History(history) => history.run(&dirs),
+            Self::Network(network) => network.run(&dirs),
+            Self::Netns(netns) => netns.run(&dirs),
+            Self::Port(port) => port.run(&dirs),
             Self::Install(install) => install.run(),
             Self::Cni(cni) => cni.run(&dirs),
             Self::Version(version) => version.run(),

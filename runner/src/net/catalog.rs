@@ -4,7 +4,9 @@
 //! that is built in (`bridge`), unless a file of that name is in the first place; and /etc/cni/net.d, where other engines
 //! of this host have theirs. Of the last only lists of that very name are taken, never the first by order of file names.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use cni::runtime::ConfList;
 
@@ -65,3 +67,39 @@ pub(crate) fn locate(name: &str, dirs: &Dirs) -> Result<(ConfList, Source)> {
 }
 
 const DEFAULT: &str = "bridge";
+
+/// All networks by name, with what could not be read left out.
+///
+/// # Errors
+/// A directory exists and can't be listed.
+pub(crate) fn all(dirs: &Dirs) -> Result<Vec<(String, Source)>> {
+    let mut found: Vec<(String, Source)> = Vec::new();
+    for path in files(&dirs.data.join("networks"))? {
+        if let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) {
+            found.push((name.to_owned(), Source::Ours(path.clone())));
+        }
+    }
+    if !found.iter().any(|(name, _)| name == DEFAULT) {
+        found.push((DEFAULT.to_owned(), Source::BuiltIn));
+    }
+    for path in files(&dirs.conf)? {
+        let list = ConfList::from_file(&path);
+        if let Ok(list) = list
+            && list.name().parse::<Name>().is_ok()
+            && !found.iter().any(|(name, _)| name == list.name())
+        {
+            found.push((list.name().to_owned(), Source::Host));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.context(|| format!("list {}", dir.display()))?,
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "conflist")).collect())
+}

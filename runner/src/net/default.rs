@@ -17,10 +17,14 @@ pub const CONFLIST: &str = include_str!("../default.conflist");
 
 /// The list for this host.
 pub(super) fn for_host() -> Result<Vec<u8>> {
+    adapt(mtu(), Path::new("/proc/net/if_inet6").exists())
+}
+
+/// The MTU of the way out of this host, in bytes.
+pub(super) fn mtu() -> Option<u32> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let interface = default_interface(&read("/proc/net/route"), &read("/proc/net/ipv6_route"));
-    let mtu = interface.and_then(|name| sys::link::mtu(&name).ok());
-    adapt(mtu, Path::new("/proc/net/if_inet6").exists())
+    interface.and_then(|name| sys::link::mtu(&name).ok()).filter(|mtu| USUAL_MTU.contains(mtu))
 }
 
 fn adapt(mtu: Option<u32>, ipv6: bool) -> Result<Vec<u8>> {

@@ -16,7 +16,7 @@ use crate::id::Name;
 use crate::spec::{HostAddress, Net, NetMode};
 use crate::state::Store;
 
-use super::connected::{self, Connected, members};
+use super::connected::{self, Connected, Endpoint, members};
 use super::prepared::addresses;
 
 /// What every container's file begins with, unless it is the host's.
@@ -152,6 +152,46 @@ pub(super) fn forget(store: &Store, network: &str, id: &Name) {
     for other in others.iter().filter(|other| other.id != *id) {
         let _ = rewrite(other, network, id, "");
     }
+}
+
+/// Brings the files of a container that has joined a network while running, and of its new neighbours, up to date.
+///
+/// # Errors
+/// A file can't be written.
+pub(super) fn join(store: &Store, connected: &Connected, endpoint: &Endpoint) -> Result<()> {
+    {
+        let _guard = lock(store)?;
+        for other in members(store, &endpoint.network).iter().filter(|other| other.id != connected.id) {
+            rewrite(connected, &endpoint.network, &other.id, &lines(other, &endpoint.network))?;
+        }
+        let own = endpoint.addresses.iter().map(|assigned| {
+            let mark = mark(&endpoint.network, &connected.id);
+            format!("{}\t{}\t{mark}\n", assigned.address, connected.hostname)
+        });
+        rewrite(connected, &endpoint.network, &connected.id, &own.collect::<String>())?;
+    }
+    announce(store, connected)
+}
+
+/// Takes what a network has brought out of the files of a container that has left it, and of its neighbours.
+///
+/// # Errors
+/// The container's own file can't be written.
+pub(super) fn part(store: &Store, connected: &Connected, endpoint: &Endpoint) -> Result<()> {
+    {
+        let _guard = lock(store)?;
+        let path = connected.files.join("hosts");
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let behind = format!(" on {}", endpoint.network);
+        let addresses: Vec<String> = endpoint.addresses.iter().map(|a| format!("{}\t", a.address)).collect();
+        let gone = |line: &&str| {
+            line.ends_with(&behind) && line.contains("\t# ") || addresses.iter().any(|a| line.starts_with(a.as_str()))
+        };
+        let new: String = old.lines().filter(|line| !gone(line)).map(|line| format!("{line}\n")).collect();
+        put(&path, &new)?;
+    }
+    forget(store, &endpoint.network, &connected.id);
+    Ok(())
 }
 
 /// Puts `lines` in the place of what `of`'s file says about container `id`.

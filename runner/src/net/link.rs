@@ -8,7 +8,15 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::error::{Context, Result};
+use cni::runtime::ConfList;
+
+use crate::error::{Context, Error, Result};
+use crate::spec::Dirs;
+use crate::state::{Record, Store, log};
+
+use super::attach::{self, Place, Wishes};
+use super::connected::{self, Connected, Endpoint};
+use super::{Network, hosts, join};
 
 /// Keeps everybody else from changing what the container of the state directory `dir` is connected to.
 ///
@@ -21,4 +29,102 @@ pub(crate) fn lock(dir: &Path) -> Result<File> {
     let file = options.open(&path).context(|| format!("open {}", path.display()))?;
     file.lock().context(|| format!("lock {}", path.display()))?;
     Ok(file)
+}
+
+/// Attaches the running container `target` to the network called `name`, as its next interface.
+///
+/// # Errors
+/// There is no such container or network, it is attached already, or a plugin refuses.
+pub(crate) fn connect(store: &Store, dirs: &Dirs, target: &str, name: &str, wishes: &Wishes) -> Result<Endpoint> {
+    let network = Network::find(name, dirs, &[])?.without_ports()?;
+    let (_lock, mut connected) = hold(store, target)?;
+    let title = connected.title().to_owned();
+    let netns = own_namespace(&connected)?.to_owned();
+    if connected.endpoints.iter().any(|endpoint| endpoint.network == network.name) {
+        return Err(Error::new(format!("container {title} is on network {} already", network.name)));
+    }
+    let leads_out = connected.endpoints.iter().any(|endpoint| endpoint.is_default);
+    let network = if leads_out { network.without_default_routes()? } else { network };
+    let ifname = next_interface(&connected);
+    let log = store.place(&connected.id).join("log");
+    let mut log = OpenOptions::new().append(true).open(&log).context(|| format!("open {}", log.display()))?;
+    log::append(&mut log, &network.record(&ifname, &netns))?;
+    let place = Place { store, id: &connected.id, netns: &netns, ifname: &ifname };
+    let result = attach::add(&network, place, wishes)?;
+    let mut endpoint = Endpoint::of(&network.name, &ifname, &result);
+    endpoint.aliases.clone_from(&wishes.aliases);
+    connected.endpoints.push(endpoint.clone());
+    connected.write(store)?;
+    hosts::join(store, &connected, &endpoint)?;
+    Ok(endpoint)
+}
+
+/// Detaches the running container `target` from the network called `name`.
+///
+/// # Errors
+/// It is not on it, or something could not be removed.
+pub(crate) fn disconnect(store: &Store, target: &str, name: &str) -> Result<()> {
+    let (_lock, mut connected) = hold(store, target)?;
+    let Some(at) = connected.endpoints.iter().position(|endpoint| endpoint.network == name) else {
+        return Err(Error::new(format!("container {} is not on network {name}", connected.title())));
+    };
+    let endpoint = connected.endpoints.remove(at);
+    let netns = own_namespace(&connected)?.to_owned();
+    let (list, plugin_path) = recorded(store, &connected, &endpoint)?;
+    let place = Place { store, id: &connected.id, netns: &netns, ifname: &endpoint.ifname };
+    attach::del(&list, &plugin_path, place)?;
+    if endpoint.is_default {
+        // The ports lead to addresses that are gone.
+        connected.ports.clear();
+    }
+    connected.write(store)?;
+    connected::leave(store, name, &connected.id)?;
+    hosts::part(store, &connected, &endpoint)
+}
+
+fn hold(store: &Store, target: &str) -> Result<(File, Connected)> {
+    let info = store.resolve(target)?;
+    let lock = lock(&store.place(&info.id))?;
+    let connected = connected::expect(store, &info.id)?;
+    if connected.netns.is_some() {
+        join::namespace(&info, &connected)?;
+    }
+    Ok((lock, connected))
+}
+
+/// The namespace's file, if the container has a namespace that is its own to change.
+fn own_namespace(connected: &Connected) -> Result<&Path> {
+    let title = connected.title();
+    match (&connected.netns, &connected.joined) {
+        (_, Some(other)) => Err(Error::new(format!(
+            "container {title} shares the network of container {}: connect or disconnect that one",
+            other.short()
+        ))),
+        (None, None) => Err(Error::new(format!("container {title} is in the host's network, which has no plugins"))),
+        (Some(netns), None) if netns.file_name().is_some_and(|name| name == connected.id.as_str()) => Ok(netns),
+        (Some(netns), None) => {
+            Err(Error::new(format!("container {title} is in {}, which is not its own", netns.display())))
+        }
+    }
+}
+
+fn next_interface(connected: &Connected) -> String {
+    let is_free = |name: &String| !connected.endpoints.iter().any(|endpoint| endpoint.ifname == *name);
+    (0..).map(|n| format!("eth{n}")).find(is_free).unwrap_or_default()
+}
+
+/// The list of plugins with which an attachment was made.
+fn recorded(store: &Store, connected: &Connected, endpoint: &Endpoint) -> Result<(ConfList, Vec<std::path::PathBuf>)> {
+    let records = log::read(&store.place(&connected.id).join("log"))?;
+    let found = records.into_iter().rev().find_map(|record| match record {
+        Record::Network { network, ifname, conflist, plugin_path, .. }
+            if (&network, &ifname) == (&endpoint.network, &endpoint.ifname) =>
+        {
+            Some((conflist, plugin_path))
+        }
+        _ => None,
+    });
+    let (conflist, plugin_path) =
+        found.ok_or_else(|| Error::new(format!("no attachment to network {} is on record", endpoint.network)))?;
+    Ok((ConfList::from_slice(conflist.as_bytes()).context(|| "the recorded network")?, plugin_path))
 }

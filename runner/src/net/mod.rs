@@ -14,6 +14,7 @@
 pub(crate) mod attach;
 pub(crate) mod catalog;
 pub(crate) mod connected;
+pub(crate) mod create;
 pub mod default;
 pub(crate) mod hosts;
 pub(crate) mod join;
@@ -22,7 +23,9 @@ pub(crate) mod network;
 pub(crate) mod pin;
 pub(crate) mod ports;
 mod prepared;
+pub(crate) mod remove;
 pub(crate) mod resolv;
+pub(crate) mod subnet;
 
 pub(crate) use attach::undo;
 pub(crate) use connected::Connected;

@@ -185,6 +185,15 @@ impl Mapping {
         }
         entry
     }
+
+    /// The host's side, one text for each family that it is about.
+    pub(crate) fn host_sides(&self) -> Vec<String> {
+        let at = |ip: IpAddr| SocketAddr::new(ip, self.host_port).to_string();
+        match self.host_ip {
+            Some(ip) => vec![at(ip)],
+            None => vec![at(Ipv4Addr::UNSPECIFIED.into()), at(Ipv6Addr::UNSPECIFIED.into())],
+        }
+    }
 }
 
 impl fmt::Display for Mapping {

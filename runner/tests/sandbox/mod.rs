@@ -7,7 +7,7 @@
 #![allow(clippy::expect_used, reason = "a sandbox that cannot be made is a failed test")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -203,6 +203,12 @@ impl Running {
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(self.pid(), signal).expect("send a signal");
+    }
+
+    /// Writes a line to the command's standard input.
+    pub fn say(&mut self, line: &str) {
+        let input = self.child.as_mut().expect("still running").stdin.as_mut().expect("its input");
+        writeln!(input, "{line}").expect("write a line");
     }
 
     /// Ends the command's standard input.

@@ -166,18 +166,22 @@ fn route(
         Some(_) => Ok(()),
         None => found.empty_main().apply(machine, &mut done),
     });
-    result.map_err(|failure| take_back(machine, done, from_failure(failure)))?;
-    if let Some(call) = hints {
-        let (attempts, requests): (Vec<_>, Vec<_>) = found.hint(ips).into_iter().unzip();
-        let outcomes = machine.side(Side::Container).and_then(|container| container.exchange(&requests));
-        let outcomes = outcomes.map_err(|error| attempt("Failed to add subnet route to main table", error))?;
-        for (attempt, outcome) in attempts.iter().zip(outcomes) {
-            if let Err(refusal) = outcome {
-                call.warn(format_args!("{attempt}: {refusal}"));
-            }
-        }
+    if let Err(failure) = result {
+        return Err(take_back(machine, done, from_failure(failure)));
     }
-    Ok(())
+    let Some(call) = hints else { return Ok(()) };
+    let (attempts, requests): (Vec<_>, Vec<_>) = found.hint(ips).into_iter().unzip();
+    match machine.side(Side::Container).and_then(|container| container.exchange(&requests)) {
+        Ok(outcomes) => {
+            for (attempt, outcome) in attempts.iter().zip(outcomes) {
+                if let Err(refusal) = outcome {
+                    call.warn(format_args!("{attempt}: {refusal}"));
+                }
+            }
+            Ok(())
+        }
+        Err(error) => Err(take_back(machine, done, attempt("Failed to add subnet route to main table", error))),
+    }
 }
 
 /// Undoes what was done; what could not be undone is in the details of the error.

@@ -95,7 +95,7 @@ impl fmt::Display for State {
 pub(crate) enum Look {
     /// Everything that plugins can change.
     Whole,
-    /// Links, addresses, routes, sysctls and files: one process a namespace, where the whole takes four and more.
+    /// Links with their sysctls, addresses, routes and files: one process a namespace, where the whole takes four and more.
     Quick,
 }
 
@@ -109,7 +109,7 @@ impl Look {
 
 fn place(look: Look, links: &Links, names: &Names) -> Vec<String> {
     let mut lines = links.lines(names);
-    lines.extend(sysctls::lines(names));
+    lines.extend(sysctls::lines(look, names));
     if look == Look::Whole {
         lines.extend(rulesets::lines(names));
         lines.extend(qdiscs::lines(names));

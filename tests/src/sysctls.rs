@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::normal::Names;
+use crate::state::Look;
 
 /// Settings of the whole namespace: forwarding, and those that the stories about tuning change.
 const SHARED: [&str; 5] = [
@@ -14,8 +15,11 @@ const SHARED: [&str; 5] = [
     "ipv4/tcp_syncookies",
 ];
 
+/// What is in every namespace, and hardly ever changed; a quick look leaves it out.
+const EVERYWHERE: [&str; 3] = ["all", "default", "lo"];
+
 /// The settings of the calling thread's namespace, one a line.
-pub(crate) fn lines(names: &Names) -> Vec<String> {
+pub(crate) fn lines(look: Look, names: &Names) -> Vec<String> {
     let shared = SHARED
         .iter()
         .map(|key| format!("sysctl net.{}={}", key.replace('/', "."), value(&Path::new("/proc/sys/net").join(key))));
@@ -23,6 +27,9 @@ pub(crate) fn lines(names: &Names) -> Vec<String> {
     for family in ["ipv4", "ipv6"] {
         let root = format!("/proc/sys/net/{family}/conf");
         for interface in names_in(root.as_ref()) {
+            if look == Look::Quick && EVERYWHERE.contains(&interface.as_str()) {
+                continue;
+            }
             let dir = Path::new(&root).join(&interface);
             let interface = names.text(&interface);
             for key in names_in(&dir) {

@@ -9,7 +9,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-limit=${XNET_VM_SECONDS:-600}
+limit=${XNET_VM_SECONDS:-900}
 shell=
 [ "${1:-}" != --shell ] || { shell=1; shift; }
 suite=${1:-bookworm}

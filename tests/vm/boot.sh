@@ -37,6 +37,9 @@ done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' | while read -r file; do
 done
 (cd "$work/root" && find . | busybox cpio -o -H newc 2>/dev/null >"$work/initramfs")
 
+# A disk with nothing on it, for what limits its use.
+truncate -s 16M "$work/disk"
+
 # The kernel says nothing unless it panics, and then the machine ends. One processor, and a plain one: a second costs half
 # as much again for the same work, and what programs do with vectors is slow to emulate. Two network cards, wired to each
 # other and to nothing else.
@@ -46,6 +49,7 @@ machine() {
         -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
         -append "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off nokaslr cryptomgr.notests \
 random.trust_cpu=on audit=0 selinux=0 apparmor=0 tsc=reliable clocksource=tsc cgroup_no_v1=all" \
+        -drive "if=none,id=disk,format=raw,file=$work/disk" -device virtio-blk-pci,drive=disk \
         -netdev hubport,id=card0,hubid=0 -device virtio-net-pci,netdev=card0,mac=52:54:00:00:00:01,romfile= \
         -netdev hubport,id=card1,hubid=0 -device virtio-net-pci,netdev=card1,mac=52:54:00:00:00:02,romfile= \
         -virtfs "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \

@@ -41,6 +41,6 @@ for kept in /etc/cni /opt/cni /var/lib/cni /var/lib/xnet; do
     mount -t tmpfs kept $kept
 done
 # udev would load the drivers of what is on the bus.
-modprobe virtio_net
+modprobe -a virtio_net virtio_blk
 hostname xnet-vm
 ip link set lo up

@@ -32,8 +32,10 @@ pub mod seccomp;
 pub mod setup;
 pub mod spec;
 mod state;
+mod storage;
 pub mod suite;
 mod sys;
+mod volume;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ fn memory_is_limited() {
     let sandbox = Sandbox::new();
     sandbox.run(&["--net=none", "--memory=32m"], &["tail", "/dev/zero"]).expect(137, "");
     sandbox
-        .run(&["--net=none", "--memory=32m"], &["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=64"])
+        .run(&["--net=none", "--memory=32m"], &["sh", "-c", "dd if=/dev/zero of=/dev/shm/big bs=1M count=60"])
         .code_is_not(0);
     sandbox.assert_clean();
 }

@@ -11,6 +11,7 @@ mod network;
 mod port;
 mod run;
 mod version;
+mod volume;
 
 #[cfg(test)]
 pub(crate) use flags::spec_of;
@@ -108,6 +109,8 @@ enum Command {
     Install(install::Install),
     /// Run one operation of a CNI network on a namespace, as cnitool does
     Cni(cni::Cni),
+    /// Work with volumes
+    Volume(volume::VolumeCommand),
     /// Print the version
     Version(version::Version),
 }
@@ -172,6 +175,7 @@ impl Command {
             Self::Port(port) => port.run(&dirs),
             Self::Install(install) => install.run(),
             Self::Cni(cni) => cni.run(&dirs),
+            Self::Volume(volume) => volume.run(&dirs),
             Self::Version(version) => version.run(),
         }
     }

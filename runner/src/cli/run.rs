@@ -24,7 +24,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let spec = self.container.spec()?;
+        let spec = self.container.spec(dirs)?;
         if self.dry_run {
             for op in container::explain(&spec, dirs)? {
                 println!("{:16} {op}", op.name());

@@ -63,8 +63,8 @@ fn begin(store: &Store, id: &Name) -> Result<Container> {
     Ok(container)
 }
 
-/// Removes a container that does not run, or, with `force`, any.
-pub(crate) fn remove(store: &Store, id: &Name, force: bool) -> Result<()> {
+/// Removes a container that does not run, or, with `force`, any. With `volumes`, those that were made for it go, too.
+pub(crate) fn remove(store: &Store, id: &Name, force: bool, volumes: bool) -> Result<()> {
     let view = View::of(store, id);
     if force && view.as_ref().is_ok_and(|view| view.status.is_alive() || view.status == Status::Restarting) {
         end_with(store, id, Signal::KILL, Some(Duration::ZERO))?;
@@ -78,6 +78,9 @@ pub(crate) fn remove(store: &Store, id: &Name, force: bool) -> Result<()> {
         }
         _ => error,
     })?;
+    if !volumes {
+        container.keep_volumes()?;
+    }
     container.record(&Record::Container { data: container.data.clone() })?;
     undo::finish(store, container, false)
 }

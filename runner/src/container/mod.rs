@@ -20,6 +20,7 @@ use crate::process::signals::Signals;
 use crate::setup::{self, Op};
 use crate::spec::{Dirs, Spec};
 use crate::state::{Container, Record, Store, recover, undo};
+use crate::storage;
 
 use start::Start;
 
@@ -40,7 +41,7 @@ pub(crate) fn open(dirs: &Dirs, warn: Warn<'_>) -> Result<Store> {
 pub(crate) fn create(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<()> {
     lookup(spec, dirs)?;
     let store = open(dirs, warn)?;
-    let mut container = make(&store, spec)?;
+    let mut container = make(&store, spec, dirs)?;
     container.record(&Record::Keep)?;
     store.release(container)
 }
@@ -52,7 +53,7 @@ pub(crate) fn run(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<u8> {
     let store = open(dirs, warn)?;
     let signals = Signals::block()?;
     let start = Start::new(spec, networks, &store, dirs, &signals, warn)?;
-    let container = make(&store, spec)?;
+    let container = make(&store, spec, dirs)?;
     attended(&start, container, warn)
 }
 
@@ -77,14 +78,14 @@ fn attended(start: &Start<'_>, mut container: Container, warn: Warn<'_>) -> Resu
 pub(crate) fn run_detached(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<()> {
     lookup(spec, dirs)?;
     let store = open(dirs, warn)?;
-    let container = make(&store, spec)?;
+    let container = make(&store, spec, dirs)?;
     monitor::spawn(&store, dirs, container, spec)
 }
 
 /// Makes a container. Until its log says that it is kept, it goes when its owner does.
-fn make(store: &Store, spec: &Spec) -> Result<Container> {
-    let container = store.create(spec)?;
-    match end::announce(spec, &container) {
+fn make(store: &Store, spec: &Spec, dirs: &Dirs) -> Result<Container> {
+    let mut container = store.create(spec)?;
+    match storage::prepare(&spec.root, dirs, &mut container).and_then(|_| end::announce(spec, &container)) {
         Ok(()) => Ok(container),
         Err(error) => {
             undo::finish(store, container, false)?;

@@ -17,6 +17,7 @@ use crate::process::signals::Signals;
 use crate::process::wait::Running;
 use crate::spec::{Dirs, NamespaceMode, Spec};
 use crate::state::{Container, Exit, Info, Record, Store, Task};
+use crate::storage::Place;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
 use crate::{fault, sys};
@@ -26,6 +27,7 @@ use super::{Warn, plan};
 /// A run that is about to begin.
 pub(crate) struct Start<'a> {
     pub(crate) spec: &'a Spec,
+    pub(crate) dirs: &'a Dirs,
     pub(crate) store: &'a Store,
     /// Whether the container is to outlive this process.
     pub(crate) detached: bool,
@@ -42,14 +44,14 @@ impl<'a> Start<'a> {
         spec: &'a Spec,
         networks: Vec<Network>,
         store: &'a Store,
-        dirs: &Dirs,
+        dirs: &'a Dirs,
         signals: &'a Signals,
         warn: Warn<'_>,
     ) -> Result<Self> {
         let prepared = Prepared::new(spec, networks, dirs, store)?;
         prepared.warnings().for_each(|warning| warn(&warning));
         let joins = Joins::find(spec, store)?;
-        Ok(Self { spec, store, detached: false, restarts: 0, prepared, joins, signals })
+        Ok(Self { spec, dirs, store, detached: false, restarts: 0, prepared, joins, signals })
     }
 }
 
@@ -136,9 +138,9 @@ impl Start<'_> {
     ) -> Result<(Running<'_>, Option<OwnedFd>)> {
         let ops = plan(self.spec, &self.prepared);
         self.prepared.pin_joined(container)?;
-        let staging = container.workplace("staging")?;
-        let (shm, detached) = (self.joins.shm(), self.detached);
-        let child = Child { spec: self.spec, ops: &ops, staging, groups, hierarchies, shm, detached };
+        let place = Place::of(&self.dirs.data, &self.spec.id);
+        let (shm, detached, data) = (self.joins.shm(), self.detached, &self.dirs.data);
+        let child = Child { spec: self.spec, ops: &ops, data, place: &place, groups, hierarchies, shm, detached };
         let unified =
             unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;

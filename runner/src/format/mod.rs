@@ -12,7 +12,7 @@ mod value;
 use gotmpl::{MissingKey, TemplateError};
 use serde_json::Value as Json;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 use value::{Converter, Orders};
 
@@ -50,6 +50,15 @@ impl Template {
             }
         }
     }
+}
+
+/// JSON as `inspect` prints it: indented by four.
+pub(crate) fn pretty(value: &Json) -> Result<String> {
+    let mut text = Vec::new();
+    let indented = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, indented);
+    serde::Serialize::serialize(value, &mut serializer).context(|| "encode JSON")?;
+    String::from_utf8(text).map_err(|error| Error::new(error.to_string()))
 }
 
 fn failed(error: &TemplateError) -> Error {

@@ -1,7 +1,7 @@
 //! The container's first process, from its birth to the moment in which the command replaces it.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -10,10 +10,12 @@ use nix::sys::stat::{Mode, umask};
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
 use crate::seccomp;
-use crate::setup::apply::Setup;
+use crate::setup::apply::{Setup, Trees};
 use crate::setup::files::Files;
+use crate::setup::trees::Maker;
 use crate::setup::{Op, SharedMemory};
 use crate::spec::Spec;
+use crate::storage::Place;
 use crate::{fault, sys};
 
 use super::channel::ChildEnd;
@@ -25,7 +27,10 @@ use super::{exec, init, signals};
 pub(crate) struct Child<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) ops: &'a [Op],
-    pub(crate) staging: PathBuf,
+    /// The data directory.
+    pub(crate) data: &'a Path,
+    /// Where the container's changes are.
+    pub(crate) place: &'a Place,
     pub(crate) groups: Vec<PathBuf>,
     pub(crate) hierarchies: &'a [Hierarchy],
     /// Where `/dev/shm` comes from, if it is not the container's own.
@@ -62,7 +67,18 @@ impl Child<'_> {
         umask(Mode::from_bits_truncate(0o022));
         let filters = seccomp::filters(&self.spec.security, self.spec.process.capabilities.bounding)?;
         let mut setup = Setup {
-            staging: self.staging.clone(),
+            maker: Maker {
+                root: &self.spec.root,
+                data: self.data,
+                place: self.place,
+                // Until a device controller says which devices may be opened, those of the root file system may not.
+                nodev: !self.spec.process.privileged,
+                userns: None,
+                rootless: false,
+            },
+            trees: Trees::default(),
+            user_namespace: false,
+            empty: None,
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,
             process: &self.spec.process,

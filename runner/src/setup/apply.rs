@@ -1,13 +1,13 @@
 //! The interpreter of the set-up operations.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{chdir, fchdir, getcwd, pivot_root, sethostname, setsid};
 
 use crate::cgroup::Hierarchy;
@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::fault;
 use crate::process::channel::ChildEnd;
 use crate::seccomp::Filter;
-use crate::spec::{Process, Rootfs};
+use crate::spec::Process;
 use crate::sys;
 use crate::sys::mount::attr;
 
@@ -24,13 +24,14 @@ use super::namespace::SharedMemory;
 use super::op::Op;
 use super::path::Root;
 use super::privilege::{self, Account};
-use super::{dev, hostview, kernel, namespace};
+use super::trees::{Maker, RootTree, Tree};
+use super::{dev, kernel, mounts, namespace};
 
 /// The state of a set-up that is under way.
 #[derive(Debug)]
 pub(crate) struct Setup<'a> {
-    /// An empty directory of the host, to mount the staging tmpfs on.
-    pub(crate) staging: PathBuf,
+    /// Makes the root file system and opens what is mounted into it.
+    pub(crate) maker: Maker<'a>,
     /// Directories of the version 1 groups to join.
     pub(crate) groups: Vec<PathBuf>,
     /// The hierarchies to show under /sys/fs/cgroup.
@@ -43,14 +44,28 @@ pub(crate) struct Setup<'a> {
     pub(crate) shm: Option<SharedMemory>,
     /// Who the command is, once its rights are given.
     pub(crate) account: Option<Account>,
+    /// The container has a user namespace of its own.
+    pub(crate) user_namespace: bool,
     /// The line to the parent.
     pub(crate) channel: &'a ChildEnd,
     /// What the parent has sent over it.
     pub(crate) files: Files,
+    /// What was made by this process, or by its parent.
+    pub(crate) trees: Trees,
     /// The new root, once it is mounted.
     pub(crate) root: Option<Root>,
     /// The real /dev/null, once it is made.
     pub(crate) null: Option<OwnedFd>,
+    /// An empty directory, read-only, once something was masked.
+    pub(crate) empty: Option<OwnedFd>,
+}
+
+/// What is to be attached.
+#[derive(Debug, Default)]
+pub(crate) struct Trees {
+    pub(crate) root: Option<RootTree>,
+    /// The sources of the mounts, in their order.
+    pub(crate) mounts: VecDeque<Option<Tree>>,
 }
 
 impl Setup<'_> {
@@ -89,6 +104,7 @@ impl Setup<'_> {
                 Ok(())
             }
             Op::Files => self.files.attach(self.root()?),
+            Op::ReadOnlyRoot => read_only_root(),
             _ => self.mount(op),
         }
     }
@@ -97,10 +113,19 @@ impl Setup<'_> {
         let quiet = attr::NOSUID | attr::NODEV | attr::NOEXEC;
         match op {
             Op::SlaveMounts => mount_flags("/", MsFlags::MS_SLAVE | MsFlags::MS_REC),
-            Op::Staging => self.mount_staging(),
-            Op::HostView => hostview::hide(self.staging("upper")?.as_fd()),
-            Op::Overlay(rootfs) => self.mount_overlay(rootfs),
-            Op::HostMounts => hostview::attach_mounts(self.root()?),
+            Op::Root(..) => {
+                self.trees.root = Some(self.maker.root()?);
+                Ok(())
+            }
+            Op::Source(mount) => {
+                self.trees.mounts.push_back(self.maker.source(mount)?);
+                Ok(())
+            }
+            Op::Attach => self.attach_root(),
+            Op::Mount(mount) => {
+                let tree = self.trees.mounts.pop_front().flatten();
+                mounts::attach(self.root()?, mount, tree)
+            }
             Op::Proc => self.attach_new(c"proc", &[("source", Some("proc"))], quiet, "proc"),
             Op::Sys { writable } => {
                 let readonly = if *writable { 0 } else { attr::RDONLY };
@@ -108,7 +133,13 @@ impl Setup<'_> {
             }
             Op::Cgroups { writable } => crate::cgroup::mount::attach(self.root()?, self.hierarchies, *writable),
             Op::Dev => {
-                self.null = Some(dev::build(self.root()?)?);
+                let spec = self.maker.root;
+                let wishes = dev::Wishes {
+                    shm_bytes: spec.shm_bytes,
+                    devices: &spec.devices,
+                    user_namespace: self.user_namespace,
+                };
+                self.null = Some(dev::build(self.root()?, &wishes)?);
                 Ok(())
             }
             Op::SharedMemory => self.shm.as_ref().map_or(Ok(()), |shm| shm.attach(self.root()?)),
@@ -122,13 +153,6 @@ impl Setup<'_> {
         self.root.as_ref().ok_or_else(|| Error::new("the root file system is not mounted yet"))
     }
 
-    fn staging(&self, name: &str) -> Result<Root> {
-        let path = self.staging.join(name);
-        nix::fcntl::open(&path, nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_CLOEXEC, Mode::empty())
-            .map(Root::from)
-            .context(|| format!("open {}", path.display()))
-    }
-
     /// A single thread that moves itself by the `tasks` file takes no lock that would wait for an RCU grace period,
     /// unlike every other way into a version 1 group.
     fn join_cgroups(&self) -> Result<()> {
@@ -138,45 +162,17 @@ impl Setup<'_> {
         Ok(())
     }
 
-    fn mount_staging(&self) -> Result<()> {
-        let options = [("source", Some("xnet")), ("mode", Some("700"))];
-        let tree = sys::mount::new(c"tmpfs", &options, attr::NOSUID | attr::NODEV).context(|| "make a tmpfs")?;
-        for name in ["upper", "work", "root", "empty"] {
-            mkdirat(&tree, name, Mode::from_bits_truncate(0o755)).context(|| format!("mkdir {name}"))?;
+    /// The directory on which the root file system is mounted is the host's, the mount is only ours.
+    fn attach_root(&mut self) -> Result<()> {
+        let trees = self.trees.root.take().ok_or_else(|| Error::new("the root file system was not made"))?;
+        let merged = self.maker.place.merged();
+        let target = Root::open(&merged).context(|| format!("open {}", merged.display()))?;
+        sys::mount::attach(trees.root.as_fd(), target.as_fd()).context(|| "attach it")?;
+        let root = Root::from(trees.root);
+        for (name, tree) in &trees.below {
+            sys::mount::attach(tree.as_fd(), root.mount_point(name)?.as_fd()).context(|| format!("attach /{name}"))?;
         }
-        let target = Root::open(&self.staging).context(|| format!("open {}", self.staging.display()))?;
-        sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
-    }
-
-    /// The layers are named by descriptor, which leaves no path to be escaped in the options and none to be read in
-    /// the container's mount table.
-    fn mount_overlay(&mut self, rootfs: &Rootfs) -> Result<()> {
-        let lower = match rootfs {
-            Rootfs::Host => Root::open(Path::new("/")),
-            Rootfs::Dir(path) => Root::open(path),
-        }
-        .context(|| format!("open {rootfs}"))?;
-        let (upper, work) = (self.staging("upper")?, self.staging("work")?);
-        let options = format!(
-            "lowerdir=/proc/self/fd/{},upperdir=/proc/self/fd/{},workdir=/proc/self/fd/{}",
-            lower.number(),
-            upper.number(),
-            work.number()
-        );
-        // Until a device controller says which devices may be opened, those of the root file system may not.
-        let flags = if self.process.privileged { MsFlags::empty() } else { MsFlags::MS_NODEV };
-        let target = self.staging.join("root");
-        nix::mount::mount(Some("overlay"), &target, Some("overlay"), flags, Some(options.as_str())).map_err(
-            |errno| {
-                let hint = match errno {
-                    Errno::EINVAL => " (the kernel stacks no more than two overlays; is the lower layer one already?)",
-                    Errno::ENODEV => " (this kernel has no overlay file system)",
-                    _ => "",
-                };
-                Error::new(format!("{}{hint}", errno.desc()))
-            },
-        )?;
-        self.root = Some(Root::open(&target).context(|| "open the new root")?);
+        self.root = Some(root);
         Ok(())
     }
 
@@ -192,19 +188,28 @@ impl Setup<'_> {
         sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
     }
 
-    fn mask(&self, path: &Path) -> Result<()> {
+    fn mask(&mut self, path: &Path) -> Result<()> {
         let Some(target) = self.find(path)? else { return Ok(()) };
         let is_dir =
             nix::sys::stat::fstat(&target).context(|| "stat")?.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR;
-        let empty = self.staging("empty")?;
         let source = match &self.null {
             Some(null) if !is_dir => null.as_fd(),
-            _ => empty.as_fd(),
+            _ => self.empty()?,
         };
-        let tree = sys::mount::copy_tree(source).context(|| "copy the empty mount")?;
+        let tree = sys::mount::copy_one(source).context(|| "copy the empty mount")?;
         let flags = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
         sys::mount::set_flags(tree.as_fd(), flags).context(|| "make it read-only")?;
         sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
+    }
+
+    /// One empty directory serves all masks.
+    fn empty(&mut self) -> Result<BorrowedFd<'_>> {
+        if self.empty.is_none() {
+            let options = [("source", Some("tmpfs")), ("mode", Some("755")), ("size", Some("4k"))];
+            self.empty =
+                Some(sys::mount::new(c"tmpfs", &options, attr::RDONLY).context(|| "make an empty file system")?);
+        }
+        self.empty.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::new("there is no empty directory"))
     }
 
     fn read_only(&self, path: &Path) -> Result<()> {
@@ -236,13 +241,20 @@ impl Setup<'_> {
         })?;
         umount2(".", MntFlags::MNT_DETACH).context(|| "let go of the old root")?;
         chdir("/").context(|| "chdir /")?;
-        (self.root, self.null) = (None, None);
+        (self.root, self.null, self.empty) = (None, None, None);
         Ok(())
     }
 }
 
 fn mount_flags(path: &str, flags: MsFlags) -> Result<()> {
     nix::mount::mount(None::<&str>, path, None::<&str>, flags, None::<&str>).context(|| "mount")
+}
+
+/// The mounts below stay as they are.
+fn read_only_root() -> Result<()> {
+    let root = Root::open(Path::new("/")).context(|| "open /")?;
+    let change = sys::mount::Change { set: attr::RDONLY, ..Default::default() };
+    sys::mount::change(root.as_fd(), &change, false).context(|| "mount_setattr")
 }
 
 /// Enters a namespace file, after making sure that it is one: it may have been replaced since it was looked up.

@@ -20,12 +20,13 @@
 pub(crate) mod apply;
 pub(crate) mod dev;
 pub(crate) mod files;
-pub(crate) mod hostview;
 pub(crate) mod kernel;
+pub(crate) mod mounts;
 mod namespace;
 pub(crate) mod op;
 pub(crate) mod path;
 pub(crate) mod privilege;
+pub(crate) mod trees;
 
 pub(crate) use namespace::SharedMemory;
 pub use op::{Joined, Op, plan};

@@ -1,9 +1,9 @@
 //! The operations and their order.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::spec::{NamespaceMode, Rlimit, Rootfs, Spec, Sysctl, TimeOffsets};
+use crate::spec::{Mount, NamespaceMode, Rlimit, Rootfs, Spec, Storage, Sysctl, TimeOffsets};
 
 /// One step of the set-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +28,12 @@ pub enum Op {
     Domainname(String),
     /// Cut mount propagation towards the host.
     SlaveMounts,
-    /// A tmpfs that only this mount namespace knows, for the writable layer.
-    Staging,
-    /// Hide everything of the host's root but the system directories.
-    HostView,
-    /// Stack the writable layer above the root file system.
-    Overlay(Rootfs),
-    /// Show system directories of the host that are mounts of their own.
-    HostMounts,
+    /// Stack the writable layer above the root file system, or take its copy; attached nowhere yet.
+    Root(Rootfs, Storage),
+    /// Open what is to be mounted, before the host's mounts are cut off.
+    Source(Mount),
+    /// Attach the root file system, for this mount namespace only.
+    Attach,
     /// Mount a procfs of the new pid namespace.
     Proc,
     /// Mount a sysfs of the network namespace.
@@ -52,6 +50,8 @@ pub enum Op {
     Dev,
     /// Share `/dev/shm` with those who share the IPC namespace.
     SharedMemory,
+    /// Mount what the user wants mounted.
+    Mount(Mount),
     /// Make a path unreadable by mounting something empty over it.
     Mask(PathBuf),
     /// Make a path read-only by mounting it over itself.
@@ -60,6 +60,8 @@ pub enum Op {
     AwaitNetwork,
     /// Show the container's own `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
     Files,
+    /// Let nothing more be written to the root file system.
+    ReadOnlyRoot,
     /// Make the new root the root, and let go of the old one.
     Pivot,
     /// Change to the working directory.
@@ -106,28 +108,41 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, doma
     }
     ops.extend(spec.security.sysctls.iter().cloned().map(Op::Sysctl));
     ops.extend(spec.process.oom_score_adj.map(Op::OomScore));
-    ops.extend([Op::SlaveMounts, Op::Staging]);
-    if spec.root.rootfs == Rootfs::Host {
-        ops.push(Op::HostView);
-    }
-    ops.push(Op::Overlay(spec.root.rootfs.clone()));
-    if spec.root.rootfs == Rootfs::Host {
-        ops.push(Op::HostMounts);
-    }
+    ops.push(Op::Root(spec.root.rootfs.clone(), spec.root.storage));
+    let (late, early): (Vec<_>, Vec<_>) = spec.root.mounts.iter().cloned().partition(replaces_file);
+    ops.extend(early.iter().chain(&late).cloned().map(Op::Source));
+    ops.extend([Op::SlaveMounts, Op::Attach]);
     let writable = spec.process.privileged;
     ops.extend([Op::Proc, Op::Sys { writable }, Op::Cgroups { writable }, Op::Dev]);
     if let NamespaceMode::Host | NamespaceMode::Container(_) = spec.namespaces.ipc {
         ops.push(Op::SharedMemory);
     }
+    let own_etc = early.iter().any(|mount| mount.target == Path::new("/etc"));
+    ops.extend(early.into_iter().map(Op::Mount));
     ops.extend(spec.security.masked.iter().cloned().map(Op::Mask));
     ops.extend(spec.security.read_only.iter().cloned().map(Op::ReadOnly));
-    ops.extend([Op::AwaitNetwork, Op::Files, Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
+    ops.push(Op::AwaitNetwork);
+    // Whoever brings an /etc of his own has brought these files, too; and nothing is made or replaced in it.
+    if !own_etc {
+        ops.push(Op::Files);
+    }
+    ops.extend(late.into_iter().map(Op::Mount));
+    ops.extend([Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
+    // The working directory may have to be made before.
+    if spec.root.readonly {
+        ops.push(Op::ReadOnlyRoot);
+    }
     if spec.security.new_keyring {
         ops.push(Op::Keyring);
     }
     ops.extend(spec.process.rlimits.iter().cloned().map(Op::Limit));
     ops.push(Op::Privileges);
     ops
+}
+
+/// Whether something is mounted in the place of a file that every container gets.
+fn replaces_file(mount: &Mount) -> bool {
+    ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"].iter().any(|file| mount.target == Path::new(file))
 }
 
 impl Op {
@@ -143,19 +158,20 @@ impl Op {
             Self::Hostname(_) => "hostname",
             Self::Domainname(_) => "domainname",
             Self::SlaveMounts => "slave-mounts",
-            Self::Staging => "staging",
-            Self::HostView => "host-view",
-            Self::Overlay(_) => "overlay",
-            Self::HostMounts => "host-mounts",
+            Self::Root(..) => "root",
+            Self::Source(_) => "source",
+            Self::Attach => "attach",
             Self::Proc => "proc",
             Self::Sys { .. } => "sys",
             Self::Cgroups { .. } => "cgroups",
             Self::Dev => "dev",
             Self::SharedMemory => "shared-memory",
+            Self::Mount(_) => "mount",
             Self::Mask(_) => "mask",
             Self::ReadOnly(_) => "read-only",
             Self::AwaitNetwork => "await-network",
             Self::Files => "files",
+            Self::ReadOnlyRoot => "read-only-root",
             Self::Pivot => "pivot",
             Self::Workdir(_) => "workdir",
             Self::Join(_) => "join-namespace",
@@ -181,10 +197,12 @@ impl fmt::Display for Op {
             Self::Hostname(name) => write!(f, "hostname {name}"),
             Self::Domainname(name) => write!(f, "domainname {name}"),
             Self::SlaveMounts => f.write_str("mount --make-rslave /"),
-            Self::Staging => f.write_str("mount -t tmpfs xnet STAGING"),
-            Self::HostView => f.write_str("hide what is not a system directory of the host's root"),
-            Self::Overlay(rootfs) => write!(f, "mount -t overlay -o lowerdir={rootfs} overlay ROOT"),
-            Self::HostMounts => f.write_str("mount --rbind -o ro the host's system directories ROOT"),
+            Self::Root(rootfs, Storage::Overlay) => {
+                write!(f, "stack -t overlay -o lowerdir={rootfs},upperdir=OVERLAY/ID/diff,workdir=OVERLAY/ID/work")
+            }
+            Self::Root(rootfs, Storage::Vfs) => write!(f, "take OVERLAY/ID/diff, the copy of {rootfs}"),
+            Self::Source(mount) => write!(f, "open the source of {}", mount.target.display()),
+            Self::Attach => f.write_str("mount the root file system on OVERLAY/ID/merged"),
             Self::Proc => f.write_str("mount -t proc -o nosuid,nodev,noexec proc /proc"),
             Self::Sys { writable } => {
                 write!(f, "mount -t sysfs -o nosuid,nodev,noexec,{} sysfs /sys", mode(writable))
@@ -194,6 +212,8 @@ impl fmt::Display for Op {
             Self::SharedMemory => f.write_str("mount --bind the other side's /dev/shm /dev/shm"),
             Self::Mask(path) => write!(f, "mount an empty {}", path.display()),
             Self::ReadOnly(path) => write!(f, "mount --rbind -o ro {0} {0}", path.display()),
+            Self::Mount(mount) => mount.fmt(f),
+            Self::ReadOnlyRoot => f.write_str("mount -o remount,ro /"),
             Self::AwaitNetwork => f.write_str("wait for the network"),
             Self::Files => f.write_str("mount --bind FILE /etc/FILE, for hostname, hosts and resolv.conf"),
             Self::Pivot => f.write_str("pivot_root . . && umount -l ."),

@@ -4,14 +4,20 @@
 //! descriptor that is then used as it is. Nothing is looked up a second time, so nothing can be swapped
 //! in between, and no link leads out.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 
 use crate::error::{Context, Error, Result};
+
+/// Links are followed, but not out of the root, and not those of /proc which lead to open files.
+const INSIDE: ResolveFlag = ResolveFlag::RESOLVE_IN_ROOT.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+
+/// As many links as the kernel follows in one look-up.
+const LINKS: u8 = 40;
 
 /// A root directory and the ways to find things under it.
 #[derive(Debug)]
@@ -49,24 +55,78 @@ impl Root {
         .map_err(refused)
     }
 
+    /// Whether `path` of the container leads to anything.
+    pub(crate) fn exists(&self, path: &Path) -> bool {
+        self.lookup(path, OFlag::O_PATH, INSIDE).is_ok()
+    }
+
+    /// What `path` of the container leads to, links resolved as the container would resolve them.
+    pub(crate) fn inside(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.lookup(path, flags, INSIDE)
+    }
+
     /// The directory that `path` of the container leads to, links resolved as the container would resolve them;
     /// missing components are made. Links of /proc which lead to open files are refused.
     pub(crate) fn make_all(&self, path: &Path) -> nix::Result<OwnedFd> {
+        self.make_from(path, LINKS)
+    }
+
+    /// `links` more dangling ones may be followed.
+    fn make_from(&self, path: &Path, links: u8) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let mut sofar = Path::new("/").to_path_buf();
-        let mut here = self.lookup(&sofar, flags, inside)?;
+        let mut here = self.lookup(&sofar, flags, INSIDE)?;
         for component in path.components().filter(|c| !matches!(c, Component::RootDir | Component::CurDir)) {
+            let name = Path::new(component.as_os_str());
             sofar.push(component);
-            here = match self.lookup(&sofar, flags, inside) {
-                Err(Errno::ENOENT) => {
-                    mkdirat(&here, Path::new(component.as_os_str()), Mode::from_bits_truncate(0o755))?;
-                    self.lookup(&sofar, flags, inside)?
-                }
+            here = match self.lookup(&sofar, flags, INSIDE) {
+                Err(Errno::ENOENT) => match mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
+                    // A link to a directory that is not there yet.
+                    Err(Errno::EEXIST) if links > 0 => {
+                        let target = readlinkat(&here, name)?;
+                        let place = sofar.parent().unwrap_or(Path::new("/"));
+                        self.make_from(&place.join(target), links - 1)?
+                    }
+                    Err(errno) => return Err(errno),
+                    Ok(()) => self.lookup(&sofar, flags, INSIDE)?,
+                },
                 found => found?,
             };
         }
         Ok(here)
+    }
+
+    /// What `path` of the container leads to, to be mounted on: a directory or a file, made if it is missing.
+    pub(crate) fn target(&self, path: &Path, is_dir: bool) -> Result<OwnedFd> {
+        let found = if is_dir { self.make_all(path) } else { self.make_file(path) };
+        let target = found.map_err(|errno| match errno {
+            Errno::ELOOP => Error::new("the target leads through a link to an open file or through too many links"),
+            Errno::ENOTDIR => {
+                Error::new("the target, or something on the way to it, is a file, where a directory is needed")
+            }
+            Errno::EROFS => Error::new("the target does not exist, and cannot be made on a read-only file system"),
+            errno => Error::new(format!("find or make the target: {}", errno.desc())),
+        })?;
+        let there = fstat(&target).context(|| "look at the target")?.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR;
+        if there && !is_dir {
+            return Err(Error::new("the target is a directory, and the source is a file"));
+        }
+        Ok(target)
+    }
+
+    fn make_file(&self, path: &Path) -> nix::Result<OwnedFd> {
+        match self.lookup(path, OFlag::O_PATH, INSIDE) {
+            Err(Errno::ENOENT) => {}
+            found => return found,
+        }
+        let parent = self.make_all(path.parent().unwrap_or(Path::new("/")))?;
+        let name = path.file_name().ok_or(Errno::EISDIR)?;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&parent, name, flags, Mode::from_bits_truncate(0o644)) {
+            // It came into being meanwhile, or it is a dangling link.
+            Ok(_) | Err(Errno::EEXIST) => self.lookup(path, OFlag::O_PATH, INSIDE),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn make(&self, path: &str) -> nix::Result<()> {
@@ -81,13 +141,6 @@ impl Root {
 
     fn lookup(&self, path: &Path, flags: OFlag, how: ResolveFlag) -> nix::Result<OwnedFd> {
         openat2(&self.0, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(how))
-    }
-}
-
-impl Root {
-    /// The number of the descriptor, for /proc/self/fd.
-    pub(crate) fn number(&self) -> RawFd {
-        self.0.as_raw_fd()
     }
 }
 
@@ -132,9 +185,13 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         symlink(outside.path(), dir.path().join("out")).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        // The link's target exists outside only, so inside it is dangling.
-        assert!(root.make_all(Path::new("/out/x")).is_err());
+        // The link's target exists outside only, so inside it is dangling, and it is made inside.
+        root.make_all(Path::new("/out/x")).unwrap();
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+        let made = dir.path().join(outside.path().strip_prefix("/").unwrap());
+        assert!(made.join("x").is_dir());
+        symlink("circle", dir.path().join("circle")).unwrap();
+        assert_eq!(root.make_all(Path::new("/circle/x")).unwrap_err(), Errno::ELOOP);
         root.make_all(Path::new("/a/../b/c")).unwrap();
         assert!(dir.path().join("b/c").is_dir());
     }

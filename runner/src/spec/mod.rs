@@ -6,6 +6,7 @@
 mod capabilities;
 mod life;
 mod limits;
+pub(crate) mod mount;
 mod namespaces;
 mod net;
 mod process;
@@ -25,11 +26,12 @@ pub use life::{Life, Restart, STOP_TIMEOUT, Signal};
 pub use limits::{
     Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
 };
+pub use mount::{Flags, FsOption, Mount, Propagation, Source};
 pub use namespaces::{NamespaceMode, Namespaces, TimeOffsets};
 pub use net::{Dns, Domain, Expose, ExtraHost, HostAddress, HostPort, Hostname, Mac, Net, NetMode, Protocol, Publish};
 pub use process::{Process, Rights};
 pub use rlimit::{Rlimit, UNLIMITED};
-pub use root::{Root, Rootfs};
+pub use root::{HostDevice, Root, Rootfs, SHM_BYTES, Storage};
 pub use security::{Seccomp, Security, Sysctl, SysctlScope};
 pub use user::{User, Who};
 

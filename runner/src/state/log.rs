@@ -32,6 +32,18 @@ pub(crate) enum Record {
         /// The name.
         name: Name,
     },
+    /// The directory of the container's changes was made.
+    Layer {
+        /// Which one.
+        dir: PathBuf,
+    },
+    /// A volume that belongs to this container was made.
+    Volume {
+        /// The data directory.
+        data: PathBuf,
+        /// Its name.
+        name: String,
+    },
     /// Version 2 controllers were switched on in a `cgroup.subtree_control` file.
     Controllers {
         /// The file.
@@ -90,7 +102,7 @@ impl Record {
     /// Which of the two logs it belongs into.
     pub(crate) fn scope(&self) -> Scope {
         match self {
-            Self::Name { .. } => Scope::Container,
+            Self::Name { .. } | Self::Layer { .. } | Self::Volume { .. } => Scope::Container,
             Self::Container { .. }
             | Self::Keep
             | Self::Ended { .. }
@@ -110,6 +122,8 @@ impl Record {
             Self::Keep => "keep",
             Self::Ended { .. } => "ended",
             Self::Name { .. } => "name",
+            Self::Layer { .. } => "layer",
+            Self::Volume { .. } => "volume",
             Self::Controllers { .. } => "controllers",
             Self::Cgroups { .. } => "cgroups",
             Self::Process { .. } => "process",

@@ -241,6 +241,9 @@ const CONFIG: &str = "config.json";
 /// There while somebody is ending the container.
 const STOPPING: &str = "stopping";
 
+/// Says that the container's own volumes stay when it is removed.
+const KEEP_VOLUMES: &str = "keep-volumes";
+
 impl Container {
     /// Writes down what is about to be done.
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
@@ -289,20 +292,19 @@ impl Container {
         replace(&self.dir.join("info.json"), info)
     }
 
-    /// A private working directory of this name.
-    pub(crate) fn workplace(&self, name: &str) -> Result<PathBuf> {
-        let path = self.dir.join(name);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                Err(error).context(|| format!("make {}", path.display()))
-            }
-            _ => Ok(path),
-        }
-    }
-
     /// Whether somebody has asked for the container's end, so that it is not to be started again.
     pub(crate) fn is_stopping(&self) -> bool {
         self.dir.join(STOPPING).exists()
+    }
+
+    /// Lets the volumes that were made for this container outlive it.
+    pub(crate) fn keep_volumes(&self) -> Result<()> {
+        open(&self.dir.join(KEEP_VOLUMES)).map(drop)
+    }
+
+    /// Whether they do.
+    pub(crate) fn keeps_volumes(&self) -> bool {
+        self.dir.join(KEEP_VOLUMES).exists()
     }
 
     /// The descriptors that make this process the owner.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
+use crate::storage::Place;
+use crate::volume::Volumes;
 use crate::{cgroup, fault, net};
 
 use super::info::Task;
@@ -49,6 +51,9 @@ fn one(store: &Store, container: &Container, record: &Record) -> Result<()> {
         Record::Keep | Record::Ended { .. } => Ok(()),
         Record::Container { data } => remove(store, container, data),
         Record::Name { name } => store.release_name(name, &container.id),
+        Record::Layer { dir } => Place::at(dir).remove(),
+        Record::Volume { .. } if container.keeps_volumes() => Ok(()),
+        Record::Volume { data, name } => Volumes::of(data).remove(name),
         Record::Controllers { control, controllers } => cgroup::restore_controllers(control, controllers),
         Record::Cgroups { dirs } => cgroup::kill(dirs).and_then(|()| cgroup::remove(dirs)),
         Record::Process { pid, start } => kill(Task { pid: *pid, start: *start }),

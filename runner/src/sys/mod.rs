@@ -18,7 +18,6 @@ pub(crate) mod seccomp;
 pub(crate) mod signal;
 pub(crate) mod xattr;
 
-use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -59,13 +58,6 @@ pub(crate) fn replace_stdio(fd: BorrowedFd<'_>) -> nix::Result<()> {
         Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
     }
     Ok(())
-}
-
-/// Sets the extended attribute `name` of an open directory.
-pub(crate) fn set_xattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
-    // SAFETY: the name is a C string, and the value is valid for the length given.
-    let answer = unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
-    Errno::result(answer).map(drop)
 }
 
 /// Sets the domain name of this UTS namespace.

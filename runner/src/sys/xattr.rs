@@ -22,6 +22,13 @@ pub(crate) fn get(fd: BorrowedFd<'_>, name: &CStr) -> nix::Result<Vec<u8>> {
     })
 }
 
+/// Sets one.
+pub(crate) fn set(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
+    // SAFETY: the name is a C string, and the value is valid for the length given.
+    let answer = unsafe { libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    Errno::result(answer).map(drop)
+}
+
 /// Asks with a larger buffer until the answer fits. The kernel's own limit is 64 KiB.
 fn grown(mut ask: impl FnMut(&mut [u8]) -> isize) -> nix::Result<Vec<u8>> {
     let mut buffer = vec![0; 1024];

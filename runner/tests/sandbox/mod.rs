@@ -134,9 +134,10 @@ impl Sandbox {
         found.extend(names(containers.clone()).filter(|n| n != ".names").map(|n| format!("container {n:?}")));
         found.extend(names(containers.join(".names")).map(|n| format!("name {n:?}")));
         found.extend(names(self.path("netns")).map(|n| format!("netns {n:?}")));
+        found.extend(names(self.path("data/overlay")).map(|n| format!("layer {n:?}")));
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("the mount table");
         let inside =
-            |line: &&str| line.contains(&format!("{}/", self.path("netns").display())) || line.contains("/staging ");
+            |line: &&str| line.contains(&format!("{}/", self.path("netns").display())) || line.contains("/merged ");
         found.extend(mounts.lines().filter(inside).map(|line| format!("mount {line}")));
         found.extend(groups(&self.cgroup).iter().map(|dir| format!("cgroup {}", dir.display())));
         found

@@ -5,9 +5,11 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::cli::complain;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::id::Name;
-use crate::spec::{Hostname, NamespaceMode, Spec};
+use crate::spec::{Dirs, Hostname, Mount, NamespaceMode, Root, Source, Spec, mount};
+use crate::state::Store;
+use crate::storage;
 
 use super::{LifeFlags, LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
 
@@ -35,7 +37,7 @@ pub(in crate::cli) struct ContainerFlags {
 
 impl ContainerFlags {
     /// The container that is meant.
-    pub(in crate::cli) fn spec(&self) -> Result<Spec> {
+    pub(in crate::cli) fn spec(&self, dirs: &Dirs) -> Result<Spec> {
         let id = Name::random()?;
         let (net, ignored) = self.net.net()?;
         ignored.iter().for_each(complain);
@@ -50,7 +52,7 @@ impl ContainerFlags {
             process: self.process.process(&self.command, hostname, &self.security)?,
             security: self.security.security(&net.mode, &namespaces)?,
             namespaces,
-            root: self.root.root()?,
+            root: self.root(dirs)?,
             net,
             limits: self.limits.limits()?,
             cgroup_parent: self.limits.cgroup_parent.clone(),
@@ -59,6 +61,45 @@ impl ContainerFlags {
             id,
         })
     }
+}
+
+impl ContainerFlags {
+    /// The file system, kept in a way that works where the data is.
+    fn root(&self, dirs: &Dirs) -> Result<Root> {
+        let mut root = self.root.root(&mut complain)?;
+        let (storage, warning) = storage::driver(root.storage, &dirs.data);
+        warning.iter().for_each(complain);
+        (root.storage, root.discard) = (storage, self.life.rm);
+        for text in &self.root.volumes_from {
+            borrow(text, dirs, &mut root.mounts).context(|| format!("--volumes-from {text}"))?;
+        }
+        Ok(root)
+    }
+}
+
+/// Adds what the container `CONTAINER[:ro|rw]` has mounted, unless something else is wanted at the same place. Its volumes
+/// stay its own.
+fn borrow(text: &str, dirs: &Dirs, mounts: &mut Vec<Mount>) -> Result<()> {
+    let (container, mode) = match text.rsplit_once(':') {
+        Some((container, mode @ ("ro" | "rw"))) => (container, Some(mode)),
+        Some((_, mode)) => return Err(Error::new(format!("unknown mode {mode:?}: it is ro or rw"))),
+        None => (text, None),
+    };
+    let store = Store::open(dirs)?;
+    for mut theirs in store.spec(&store.find(container)?)?.root.mounts {
+        match &mut theirs.source {
+            Source::Bind { .. } => {}
+            Source::Volume { anonymous, .. } => *anonymous = false,
+            _ => continue,
+        }
+        if let Some(mode) = mode {
+            theirs.flags.take(mode);
+        }
+        if mounts.iter().all(|mine| mine.target != theirs.target) {
+            mounts.push(theirs);
+        }
+    }
+    mount::sort(mounts)
 }
 
 /// The container that `xnet run ARGS` means, for tests.
@@ -70,5 +111,6 @@ pub(crate) fn spec_of(args: &[&str]) -> Spec {
         container: ContainerFlags,
     }
     let line: Line = clap::Parser::parse_from([&["run"], args].concat());
-    line.container.spec().unwrap()
+    let dirs = Dirs { data: "/data".into(), state: "/state".into(), netns: "/netns".into(), conf: "/conf".into() };
+    line.container.spec(&dirs).unwrap()
 }

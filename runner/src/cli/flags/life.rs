@@ -18,7 +18,7 @@ pub(in crate::cli) struct LifeFlags {
     pub(in crate::cli) name: Option<Name>,
     /// Remove the container when it ends
     #[arg(long)]
-    rm: bool,
+    pub(in crate::cli) rm: bool,
     /// Start it again when it has ended: no, always, unless-stopped, on-failure[:NUMBER]
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: Restart,

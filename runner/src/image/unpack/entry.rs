@@ -167,7 +167,7 @@ impl Layer<'_> {
             }
             let shown = Shown(name);
             let name = CString::new(name.as_slice()).map_err(|_| Error::new("an attribute's name holds a NUL"))?;
-            match sys::set_xattr(fd, &name, value) {
+            match sys::xattr::set(fd, &name, value) {
                 // Not root, or a file system without them: the file is good without.
                 Err(Errno::EOPNOTSUPP | Errno::EPERM) if !self.privileged => {}
                 done => done.context(|| format!("set the attribute {shown}"))?,

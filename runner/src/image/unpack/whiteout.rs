@@ -95,6 +95,6 @@ impl Layer<'_> {
     fn make_opaque(&self, dir: BorrowedFd<'_>) -> Result<()> {
         // Without privileges overlays are mounted with "userxattr", and read the other name.
         let name: &CStr = if self.privileged { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
-        sys::set_xattr(dir, name, b"y").context(|| "make the directory opaque")
+        sys::xattr::set(dir, name, b"y").context(|| "make the directory opaque")
     }
 }

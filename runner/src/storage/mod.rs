@@ -1,0 +1,214 @@
+//! Where the changes of a container are, apart from what they are changes of.
+//!
+//! Each container has a directory `DATA/overlay/ID`:
+//!
+//!  * `diff`: what the container has written, as a layer: new and changed files, a character device 0:0 for each name that is
+//!    deleted, the attribute `trusted.overlay.opaque` on each directory that was replaced. With the driver vfs: everything;
+//!  * `work`: the overlay's own scratch space;
+//!  * `merged`: empty on the host. In the container's mount namespace the root file system is mounted there until it becomes
+//!    the root; the host sees it through `/proc/PID/root`;
+//!  * `usr`, `usr-work`, `lower`: for a container of the host's own root ([`hostview`]).
+//!
+//! The layers are given to the kernel as descriptors ([`overlay`]), so there is no path in an option that could be read as
+//! two. They are never written to: what is below is shared by all who use it.
+
+pub(crate) mod hostview;
+pub(crate) mod overlay;
+pub(crate) mod tree;
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::FileStat;
+
+use crate::error::{Context, Error, Result};
+use crate::fault;
+use crate::id::Name;
+use crate::setup::mounts;
+use crate::spec::{Dirs, Root, Rootfs, Source, Storage};
+use crate::state::{Container, Record};
+use crate::volume::Volumes;
+
+use tree::Copier;
+
+/// The directory of one container's changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place(PathBuf);
+
+/// All of them, under the data directory.
+const ALL: &str = "overlay";
+
+impl Place {
+    /// That of container `id`, whether it exists or not.
+    pub(crate) fn of(data: &Path, id: &Name) -> Self {
+        Self(data.join(ALL).join(id.as_str()))
+    }
+
+    /// The directory again, from a log.
+    pub(crate) fn at(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// What the container has written.
+    pub(crate) fn diff(&self) -> PathBuf {
+        self.0.join("diff")
+    }
+
+    pub(crate) fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    /// Where the root file system is mounted, for the container's eyes only.
+    pub(crate) fn merged(&self) -> PathBuf {
+        self.0.join("merged")
+    }
+
+    /// What the container has written below /usr, if that is the host's.
+    pub(crate) fn usr(&self) -> PathBuf {
+        self.0.join("usr")
+    }
+
+    pub(crate) fn usr_work(&self) -> PathBuf {
+        self.0.join("usr-work")
+    }
+
+    /// The names under which the changes are.
+    pub(crate) fn create(&self) -> Result<()> {
+        match directory(&self.0, 0o700) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let parent = self.0.parent().unwrap_or(Path::new("/"));
+                let all = DirBuilder::new().recursive(true).mode(0o700).create(parent);
+                all.and_then(|()| directory(&self.0, 0o700))
+            }
+            made => made,
+        }
+        .context(|| format!("make {}", self.0.display()))?;
+        for (path, mode) in [(self.diff(), 0o755), (self.work(), 0o700), (self.merged(), 0o700)] {
+            directory(&path, mode).context(|| format!("make {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes it all. What is not there need not be removed.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).context(|| format!("remove {}", self.0.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes what a container needs on the disk beside its configuration: the directory of its changes, and its volumes.
+pub(crate) fn prepare(root: &Root, dirs: &Dirs, container: &mut Container) -> Result<Place> {
+    for mount in &root.mounts {
+        mounts::check(mount)?;
+    }
+    let place = Place::of(&dirs.data, &container.id);
+    container.record(&Record::Layer { dir: place.dir().to_owned() })?;
+    fault::point("log-layer")?;
+    place.create()?;
+    if root.rootfs == Rootfs::Host && root.storage == Storage::Overlay {
+        for path in [place.usr(), place.usr_work()] {
+            directory(&path, 0o755).context(|| format!("make {}", path.display()))?;
+        }
+    }
+    if root.storage == Storage::Vfs {
+        copy(root, dirs, &place).context(|| "copy the root file system")?;
+    }
+    volumes(root, dirs, container)?;
+    fault::point("make-layer")?;
+    Ok(place)
+}
+
+fn volumes(root: &Root, dirs: &Dirs, container: &mut Container) -> Result<()> {
+    let volumes = Volumes::of(&dirs.data);
+    for mount in &root.mounts {
+        let Source::Volume { name, anonymous, .. } = &mount.source else { continue };
+        if *anonymous {
+            container.record(&Record::Volume { data: dirs.data.clone(), name: name.clone() })?;
+        }
+        volumes.ensure(name, *anonymous, &BTreeMap::new())?;
+    }
+    Ok(())
+}
+
+/// Fills the directory of the changes with everything that is below them.
+fn copy(root: &Root, dirs: &Dirs, place: &Place) -> Result<()> {
+    let open = |path: &Path| fs::File::open(path).context(|| format!("open {}", path.display()));
+    let target = open(&place.diff())?;
+    let data = fs::metadata(&dirs.data).map(|meta| (meta.dev(), meta.ino())).unwrap_or_default();
+    match &root.rootfs {
+        Rootfs::Host => tree::copy(hostview::layer(&dirs.data, place)?.dir.as_fd(), target.as_fd(), &|_| true),
+        Rootfs::Dir(path) => {
+            let source = open(path)?;
+            let device = source.metadata().context(|| format!("look at {}", path.display()))?.dev();
+            // Not what is mounted there, and not the copies that xnet keeps.
+            let own = |stat: &FileStat| stat.st_dev == device && (stat.st_dev, stat.st_ino) != data;
+            tree::copy(source.as_fd(), target.as_fd(), &own)?;
+            tree::like(source.as_fd(), target.as_fd())
+        }
+        Rootfs::Image { layers, .. } => layers.iter().try_for_each(|layer| {
+            let source = open(layer)?;
+            let mut copier = Copier::new(target.as_fd(), &|_| true)?;
+            copier.layer = true;
+            copier.contents(source.as_fd())?;
+            tree::like(source.as_fd(), target.as_fd())
+        }),
+    }
+}
+
+/// The driver that works for changes in `data`: copying, if the kernel cannot stack there, and then a word about it.
+pub(crate) fn driver(asked: Storage, data: &Path) -> (Storage, Option<Error>) {
+    let reason = match nix::sys::statfs::statfs(data.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))) {
+        Ok(found) if found.filesystem_type() == nix::sys::statfs::OVERLAYFS_SUPER_MAGIC => "is on an overlay itself",
+        Ok(found) if found.filesystem_type() == nix::sys::statfs::NFS_SUPER_MAGIC => "is on NFS",
+        _ => return (asked, None),
+    };
+    let warning = format!(
+        "{} {reason}, where nothing can be stacked: the root file system is copied (--storage vfs)",
+        data.display()
+    );
+    match asked {
+        Storage::Overlay => (Storage::Vfs, Some(Error::new(warning))),
+        Storage::Vfs => (asked, None),
+    }
+}
+
+/// A directory of exactly this mode.
+fn directory(path: &Path, mode: u32) -> std::io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    if mode == 0o700 {
+        return Ok(());
+    }
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_place_is_made_for_root_and_removed_twice() {
+        let data = tempfile::tempdir().unwrap();
+        let place = Place::of(data.path(), &"abc".parse().unwrap());
+        place.create().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(place.dir()), mode(&place.diff()), mode(&place.work())), (0o700, 0o755, 0o700));
+        assert!(place.create().is_err(), "made over an existing one");
+        place.remove().unwrap();
+        place.remove().unwrap();
+        assert_eq!(fs::read_dir(data.path().join(ALL)).unwrap().count(), 0);
+    }
+}

@@ -16,6 +16,7 @@
 pub mod cgroup;
 pub mod cli;
 pub mod container;
+mod copy;
 pub mod error;
 mod fault;
 #[allow(dead_code, reason = "the lists that are printed with it come one by one")]

@@ -1,6 +1,7 @@
 //! The command line: what was typed, subcommand by subcommand. What is meant is made of it in each one's file.
 
 mod cni;
+mod files;
 mod flags;
 mod gc;
 mod image;
@@ -73,6 +74,14 @@ enum Command {
     Wait(life::wait::Wait),
     /// Remove containers
     Rm(life::rm::Rm),
+    /// Copy files between a container and the host
+    Cp(files::cp::Cp),
+    /// Show what a container has changed in its file system
+    Diff(files::diff::Diff),
+    /// Write a container's file system as a tar archive
+    Export(files::export::Export),
+    /// Make an image of a container's changes
+    Commit(files::commit::Commit),
     /// Give a container another name
     Rename(life::rename::Rename),
     /// List containers
@@ -116,7 +125,7 @@ enum Command {
 }
 
 /// The commands that enter containers. They run from a handle of this program that cannot be written to.
-const ENTERING: [&str; 8] = ["run", "create", "start", "restart", "exec", "monitor", "cp", "oci"];
+const ENTERING: [&str; 9] = ["run", "create", "start", "restart", "exec", "monitor", "cp", "export", "oci"];
 
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
@@ -175,6 +184,10 @@ impl Command {
             Self::Port(port) => port.run(&dirs),
             Self::Install(install) => install.run(),
             Self::Cni(cni) => cni.run(&dirs),
+            Self::Cp(cp) => cp.run(&dirs),
+            Self::Diff(diff) => diff.run(&dirs),
+            Self::Export(export) => export.run(&dirs),
+            Self::Commit(commit) => commit.run(&dirs),
             Self::Volume(volume) => volume.run(&dirs),
             Self::Version(version) => version.run(),
         }

@@ -20,7 +20,18 @@ pub mod store;
 pub mod tar;
 mod unpack;
 
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use crate::error::Result;
+
 pub use digest::Digest;
 pub use limits::Limits;
 pub use name::Reference;
 pub use store::{Image, Store};
+
+/// Unpacks a tar archive, plain or compressed, into the empty directory `root`, with all the caution that a layer gets.
+pub(crate) fn unpack_tree(tar: impl Read, root: OwnedFd, limits: Limits) -> Result<()> {
+    let (tar, _) = compress::Unpacked::new(tar)?;
+    unpack::unpack(tar, root, &[], limits).map(drop)
+}

@@ -12,8 +12,11 @@
 //! The layers are given to the kernel as descriptors ([`overlay`]), so there is no path in an option that could be read as
 //! two. They are never written to: what is below is shared by all who use it.
 
+pub(crate) mod changes;
 pub(crate) mod hostview;
+pub(crate) mod merged;
 pub(crate) mod overlay;
+pub(crate) mod size;
 pub(crate) mod tree;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,8 @@ use crate::container;
 use crate::error::Result;
 use crate::spec::Dirs;
 use crate::state::View;
+use crate::storage::Place;
+use crate::storage::size::{self, Sizes};
 
 /// Which containers to list, and how.
 #[derive(Debug, Args)]
@@ -20,6 +22,9 @@ pub(in crate::cli) struct Ps {
     /// Whole ids and commands
     #[arg(long)]
     no_trunc: bool,
+    /// What each has written, and takes in all
+    #[arg(short, long)]
+    size: bool,
 }
 
 impl Ps {
@@ -31,9 +36,14 @@ impl Ps {
             if self.quiet {
                 println!("{id}");
             } else {
-                println!("{id}  {}  {}", view.status, view.called());
+                let size = if self.size { format!("  {}", sizes(&view, dirs)?) } else { String::new() };
+                println!("{id}  {}  {}{size}", view.status, view.called());
             }
         }
         Ok(0)
     }
+}
+
+fn sizes(view: &View, dirs: &Dirs) -> Result<Sizes> {
+    size::of(&view.spec.root, &Place::of(&dirs.data, view.id()))
 }

@@ -13,7 +13,7 @@ mod write;
 
 pub(super) use read::Archive;
 pub(super) use tree::empty;
-pub use tree::{Flavour, write_tree};
+pub use tree::{Flavour, write_entry, write_tree};
 pub(super) use write::Writer;
 
 use std::ffi::OsStr;

@@ -43,6 +43,17 @@ pub fn write_tree(dir: BorrowedFd<'_>, flavour: Flavour, out: impl Write) -> Res
     tree.writer.finish().context(|| "write the archive").map(drop)
 }
 
+/// Writes the one entry `name` of the open directory `parent`, with all that is below it, in the same way; `.` for the directory
+/// itself.
+pub fn write_entry(parent: BorrowedFd<'_>, name: &OsStr, flavour: Flavour, out: impl Write) -> Result<()> {
+    if name == "." {
+        return write_tree(parent, flavour, out);
+    }
+    let mut tree = Tree { writer: Writer::new(out), flavour, links: BTreeMap::new() };
+    tree.child(parent, name, b"", 0)?;
+    tree.writer.finish().context(|| "write the archive").map(drop)
+}
+
 struct Tree<W: Write> {
     writer: Writer<W>,
     flavour: Flavour,

@@ -19,7 +19,6 @@ pub mod container;
 mod copy;
 pub mod error;
 mod fault;
-#[allow(dead_code, reason = "the lists that are printed with it come one by one")]
 mod format;
 pub mod id;
 pub mod image;

@@ -15,9 +15,8 @@ pub(crate) mod freeze;
 pub(crate) mod mount;
 mod remove;
 mod setting;
-#[allow(dead_code, reason = "the commands that show it come next")]
 pub(crate) mod stats;
-#[allow(dead_code, reason = "the commands that show it come next")]
+#[allow(dead_code, reason = "xnet info comes next")]
 pub(crate) mod survey;
 mod v1;
 mod v2;
@@ -95,7 +94,6 @@ impl<'a> Group<'a> {
     }
 
     /// Writes limits into the groups that are there.
-    #[allow(dead_code, reason = "the commands that use it come next")]
     pub(crate) fn apply(&self, limits: &Limits) -> Result<()> {
         self.check(limits)?;
         for hierarchy in self.hierarchies {

@@ -1,5 +1,6 @@
 //! The command line: what was typed, subcommand by subcommand. What is meant is made of it in each one's file.
 
+mod cgroup;
 mod cni;
 mod files;
 mod flags;
@@ -11,6 +12,7 @@ mod netns;
 mod network;
 mod port;
 mod run;
+mod stats;
 mod version;
 mod volume;
 
@@ -86,6 +88,12 @@ enum Command {
     Rename(life::rename::Rename),
     /// List containers
     Ps(life::ps::Ps),
+    /// Change the limits of containers
+    Update(life::update::Update),
+    /// Show what containers use
+    Stats(stats::StatsCommand),
+    /// Show where a container is in the hierarchies of cgroups
+    Cgroup(cgroup::Cgroup),
     /// Look after a container whose monitor was killed
     #[command(hide = true)]
     Monitor(life::monitor::Monitor),
@@ -169,6 +177,9 @@ impl Command {
             Self::Rm(rm) => rm.run(&dirs),
             Self::Rename(rename) => rename.run(&dirs),
             Self::Ps(ps) => ps.run(&dirs),
+            Self::Update(update) => update.run(&dirs),
+            Self::Stats(stats) => stats.run(&dirs),
+            Self::Cgroup(cgroup) => cgroup.run(&dirs),
             Self::Monitor(monitor) => monitor.run(&dirs),
             Self::Gc(gc) => gc.run(&dirs),
             Self::Image(image) => image.run(&dirs),

@@ -10,6 +10,7 @@
 pub(crate) mod control;
 pub(crate) mod end;
 pub(crate) mod start;
+pub(crate) mod update;
 
 use nix::unistd::geteuid;
 

@@ -7,6 +7,7 @@
 
 mod functions;
 pub(crate) mod table;
+pub(crate) mod units;
 mod value;
 
 use gotmpl::{MissingKey, TemplateError};

@@ -133,6 +133,41 @@ impl Limits {
         self
     }
 
+    /// Those of these limits that `older` has not, or has otherwise.
+    #[must_use]
+    pub fn differing_from(&self, older: &Self) -> Self {
+        fn new<T: Clone + PartialEq>(new: &Option<T>, old: &Option<T>) -> Option<T> {
+            new.clone().filter(|_| new != old)
+        }
+        let memory = new(&self.memory, &older.memory);
+        let swap = new(&self.memory_swap, &older.memory_swap);
+        Self {
+            // Swap is counted with memory, so both are said again.
+            memory: if swap.is_some() { self.memory } else { memory },
+            memory_swap: if memory.is_some() { self.memory_swap } else { swap },
+            memory_reservation: new(&self.memory_reservation, &older.memory_reservation),
+            memory_swappiness: new(&self.memory_swappiness, &older.memory_swappiness),
+            oom_kill_disable: false,
+            millicpus: new(&self.millicpus, &older.millicpus),
+            cpu_period: new(&self.cpu_period, &older.cpu_period),
+            cpu_quota: new(&self.cpu_quota, &older.cpu_quota),
+            cpu_shares: new(&self.cpu_shares, &older.cpu_shares),
+            cpuset_cpus: new(&self.cpuset_cpus, &older.cpuset_cpus),
+            cpuset_mems: new(&self.cpuset_mems, &older.cpuset_mems),
+            pids: new(&self.pids, &older.pids),
+            blkio_weight: new(&self.blkio_weight, &older.blkio_weight),
+            throttles: self.throttles.iter().filter(|t| !older.throttles.contains(t)).cloned().collect(),
+            devices: Vec::new(),
+            raw: self
+                .raw
+                .iter()
+                .filter(|(k, v)| older.raw.get(*k) != Some(*v))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            ignore_missing: self.ignore_missing,
+        }
+    }
+
     /// Refuses what contradicts itself.
     pub fn check(&self) -> Result<()> {
         if let (Some(memory), Some(Total::Bytes(total))) = (self.memory, self.memory_swap)

@@ -190,6 +190,14 @@ impl Store {
         old.filter(|old| old != name).map_or(Ok(()), |old| self.names.release(&old, id))
     }
 
+    /// Changes what container `id` is asked to be.
+    pub(crate) fn amend(&self, id: &Name, change: impl FnOnce(&mut Spec)) -> Result<()> {
+        let _guard = self.guard()?;
+        let mut spec = self.spec(id)?;
+        change(&mut spec);
+        write_spec(&self.data(id), &spec)
+    }
+
     /// Gives a name back, if it is still that of container `id`.
     pub(crate) fn release_name(&self, name: &Name, id: &Name) -> Result<()> {
         self.names.release(name, id)

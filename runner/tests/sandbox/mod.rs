@@ -76,6 +76,19 @@ impl Sandbox {
         self.run(&["--net=none"], &["sh", "-c", script])
     }
 
+    /// `xnet ARGS`, to its end.
+    pub fn xnet(&self, args: &[&str]) -> Ended {
+        Ended::of(&mut self.command(args))
+    }
+
+    /// A detached container: its id.
+    pub fn detach(&self, options: &[&str], cmd: &[&str]) -> String {
+        let fixed = ["run", "-d", "--cgroup-parent", &self.cgroup];
+        let ended = self.xnet(&[&fixed, options, &["--"], cmd].concat());
+        assert_eq!((ended.code, ended.stdout.len()), (0, 65), "{}{}", ended.stdout, ended.stderr);
+        ended.stdout.trim().to_owned()
+    }
+
     pub fn gc(&self) -> Ended {
         Ended::of(&mut self.command(&["gc"]))
     }

@@ -14,7 +14,7 @@ pub(super) use container::ContainerFlags;
 #[cfg(test)]
 pub(crate) use container::spec_of;
 pub(super) use life::LifeFlags;
-pub(super) use limits::LimitFlags;
+pub(super) use limits::{CommonLimitFlags, LimitFlags};
 pub(super) use namespaces::NamespaceFlags;
 pub(super) use net::NetFlags;
 pub(super) use process::ProcessFlags;

@@ -11,4 +11,5 @@ pub(super) mod restart;
 pub(super) mod rm;
 pub(super) mod start;
 pub(super) mod stop;
+pub(super) mod update;
 pub(super) mod wait;

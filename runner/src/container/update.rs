@@ -1,0 +1,23 @@
+//! Limits that change while a container is there.
+
+use crate::cgroup::{self, Group};
+use crate::error::Result;
+use crate::id::Name;
+use crate::spec::{Limits, Restart};
+use crate::state::{Store, View};
+
+/// Puts `changes` into force for container `id`, now if it runs, and writes them down for its next run.
+pub(crate) fn update(store: &Store, id: &Name, changes: &Limits, restart: Option<Restart>) -> Result<()> {
+    let view = View::of(store, id)?;
+    let limits = view.spec.limits.clone().changed_by(changes);
+    limits.check()?;
+    if view.status.is_alive() {
+        let hierarchies = cgroup::of_host()?;
+        // Only what changes is written: a file that is in use may refuse even its own value.
+        Group::new(&hierarchies, &view.spec.cgroup_parent, id).apply(&limits.differing_from(&view.spec.limits))?;
+    }
+    store.amend(id, |spec| {
+        spec.limits = limits;
+        spec.life.restart = restart.unwrap_or(spec.life.restart);
+    })
+}

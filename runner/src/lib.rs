@@ -35,6 +35,7 @@ mod state;
 mod storage;
 pub mod suite;
 mod sys;
+mod userns;
 mod volume;
 
 use std::process::ExitCode;

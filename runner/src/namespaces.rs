@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sched::{CloneFlags, setns};
@@ -44,7 +44,8 @@ fn mode(namespaces: &Namespaces, kind: Kind) -> &NamespaceMode {
 pub(crate) fn flags(spec: &Spec) -> libc::c_int {
     let net = if spec.net.mode.is_private() { libc::CLONE_NEWNET } else { 0 };
     let own = |kind: &Kind| *mode(&spec.namespaces, *kind) == NamespaceMode::Private;
-    KINDS.iter().filter(|kind| own(kind)).fold(libc::CLONE_NEWNS | net, |flags, kind| flags | kind.flag())
+    let user = if spec.namespaces.user.is_some() { libc::CLONE_NEWUSER } else { 0 };
+    KINDS.iter().filter(|kind| own(kind)).fold(libc::CLONE_NEWNS | net | user, |flags, kind| flags | kind.flag())
 }
 
 impl Joins {
@@ -91,6 +92,12 @@ impl Joins {
         Ok(file)
     }
 
+    /// The same, and the network namespace at `path`.
+    pub(crate) fn and_net(mut self, path: &Path) -> Result<Self> {
+        self.entered.push((Kind::Net, open(path, Kind::Net)?));
+        Ok(self)
+    }
+
     /// Does `clone` inside of the namespaces. Both processes come back, and the parent comes back to where it was.
     pub(crate) fn around<T>(&self, clone: impl FnOnce() -> Result<T>, is_parent: impl Fn(&T) -> bool) -> Result<T> {
         let home =
@@ -121,7 +128,7 @@ fn own(kind: Kind) -> Result<OwnedFd> {
 }
 
 /// A namespace file of the user's.
-fn open(path: &PathBuf, kind: Kind) -> Result<OwnedFd> {
+fn open(path: &Path, kind: Kind) -> Result<OwnedFd> {
     let file = File::open(path).context(|| format!("open the {kind} namespace {}", path.display()))?;
     match sys::ns::is(file.as_fd(), kind.flag()).context(|| format!("look at {}", path.display()))? {
         true => Ok(file.into()),

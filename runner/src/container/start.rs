@@ -15,12 +15,13 @@ use crate::process::channel;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::process::wait::Running;
+use crate::setup::files::Files;
 use crate::spec::{Dirs, NamespaceMode, Spec};
 use crate::state::{Container, Exit, Info, Record, Store, Task};
 use crate::storage::Place;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
-use crate::{fault, sys};
+use crate::{fault, sys, userns};
 
 use super::{Warn, plan};
 
@@ -146,7 +147,7 @@ impl Start<'_> {
         let (ours, theirs) = channel::pair()?;
         let unified = unified.as_ref().map(AsFd::as_fd);
         let clone = || clone3(namespaces::flags(self.spec), unified).context(|| "make a process in new namespaces");
-        match self.joins.around(clone, |born| matches!(born, Cloned::Parent { .. }))? {
+        match self.joins()?.around(clone, |born| matches!(born, Cloned::Parent { .. }))? {
             Cloned::Child => {
                 drop(ours);
                 child.run(theirs)
@@ -157,12 +158,29 @@ impl Start<'_> {
                 let running = Running { pid, pidfd, channel: ours, signals: self.signals };
                 let Task { pid, start } = Task::of(pid);
                 let known = container.record(&Record::Process { pid, start });
-                let netns = known.and_then(|()| self.netns(&running));
+                let mapped = known.and_then(|()| self.map_users(&running, &child));
+                let netns = mapped.and_then(|()| self.netns(&running));
                 match netns {
                     Ok(netns) => Ok((running, netns)),
                     Err(error) => Err(running.kill(error)),
                 }
             }
+        }
+    }
+
+    /// What the child is to be born into. The root of a user namespace could not enter somebody else's network later.
+    fn joins(&self) -> Result<Joins> {
+        let joins = Joins::find(self.spec, self.store)?;
+        match self.prepared.netns_to_enter().filter(|_| self.spec.namespaces.user.is_some()) {
+            Some(path) => joins.and_net(&path),
+            None => Ok(joins),
+        }
+    }
+
+    fn map_users(&self, running: &Running<'_>, child: &Child<'_>) -> Result<()> {
+        match &self.spec.namespaces.user {
+            Some(users) => userns::provide(running, users, child),
+            None => Ok(()),
         }
     }
 
@@ -183,9 +201,17 @@ impl Start<'_> {
         let started_at = self.publish(running, container)?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.
-        let _ = running.channel.network_ready(&files);
+        let _ = running.channel.network_ready(&files, &self.etc(running, &files)?);
         fault::point("release")?;
         Ok((connected, started_at))
+    }
+
+    /// The files of the container's own in /etc, if its first process cannot open them.
+    fn etc(&self, running: &Running<'_>, files: &Files) -> Result<Vec<OwnedFd>> {
+        match self.spec.namespaces.user {
+            Some(_) => files.open(Some(userns::namespace(running)?.as_fd())),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Tells the world. Answers when the run has begun.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Context, Error, Result};
 use crate::setup::files::Files;
+use crate::sys::scm;
 
 /// What the child has to say.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +39,19 @@ pub(crate) fn pair() -> Result<(ParentEnd, ChildEnd)> {
 }
 
 impl ParentEnd {
-    /// Lets the child go on.
-    pub(crate) fn network_ready(&self, files: &Files) -> Result<()> {
-        write(self.0.as_fd(), files)
+    /// Lets the child go on. `trees` are the files themselves, if the child cannot open them.
+    pub(crate) fn network_ready(&self, files: &Files, trees: &[OwnedFd]) -> Result<()> {
+        let trees: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+        self.give(files, &trees)
+    }
+
+    /// Sends something with descriptors.
+    pub(crate) fn give(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        if fds.len() > scm::MOST {
+            return Err(Error::new(format!("more than {} mounts in a user namespace", scm::MOST)));
+        }
+        let text = serde_json::to_vec(message).context(|| "encode a message")?;
+        scm::send(self.0.as_fd(), &text, fds).context(|| "talk to the other process")
     }
 
     /// The next report; `None` when the other end is closed.
@@ -57,8 +68,19 @@ impl AsFd for ParentEnd {
 
 impl ChildEnd {
     /// Waits for the parent. If it is gone, so is the reason to go on.
-    pub(crate) fn await_network(&self) -> Result<Files> {
-        read(self.0.as_fd())?.ok_or_else(|| Error::new("the parent has given up"))
+    pub(crate) fn await_network(&self) -> Result<(Files, Vec<OwnedFd>)> {
+        self.take()
+    }
+
+    /// Waits for what the parent has to give.
+    pub(crate) fn take<T: DeserializeOwned>(&self) -> Result<(T, Vec<OwnedFd>)> {
+        let mut buffer = vec![0; LARGEST];
+        let (length, fds) = scm::receive(self.0.as_fd(), &mut buffer).context(|| "listen to the other process")?;
+        if length == 0 {
+            return Err(Error::new("the parent has given up"));
+        }
+        let text = buffer.get(..length).unwrap_or_default();
+        serde_json::from_slice(text).map(|message| (message, fds)).context(|| "decode a message")
     }
 
     /// Reports a failure. Nobody is left to be told when that fails.
@@ -113,9 +135,9 @@ mod tests {
     fn messages_arrive_and_a_closed_end_is_told_from_a_message() {
         let (parent, child) = pair().unwrap();
         let files = Files { dir: "/d".repeat(5_000).into() };
-        parent.network_ready(&files).unwrap();
-        assert_eq!(child.await_network().unwrap(), files);
-        parent.network_ready(&files).unwrap();
+        parent.network_ready(&files, &[]).unwrap();
+        assert_eq!(child.await_network().unwrap().0, files);
+        parent.network_ready(&files, &[]).unwrap();
         child.failed(Error::not_found("x"));
         drop(child);
         assert_eq!(parent.report().unwrap(), Some(Report::Failed(Error::not_found("x"))));

@@ -1,6 +1,6 @@
 //! The container's first process, from its birth to the moment in which the command replaces it.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::prctl;
@@ -14,7 +14,7 @@ use crate::setup::apply::{Setup, Trees};
 use crate::setup::files::Files;
 use crate::setup::trees::Maker;
 use crate::setup::{Op, SharedMemory};
-use crate::spec::Spec;
+use crate::spec::{Spec, Users};
 use crate::storage::Place;
 use crate::{fault, sys};
 
@@ -43,6 +43,20 @@ pub(crate) struct Child<'a> {
 const CHANNEL: RawFd = 3;
 
 impl Child<'_> {
+    /// What makes the container's file systems, here or in the parent.
+    pub(crate) fn maker<'a>(&'a self, userns: Option<BorrowedFd<'a>>) -> Maker<'a> {
+        Maker {
+            root: &self.spec.root,
+            data: self.data,
+            place: self.place,
+            // Until a device controller says which devices may be opened, those of the root file system may not.
+            nodev: !self.spec.process.privileged,
+            userns,
+            owner: userns.and(self.spec.namespaces.user.as_ref()).map(Users::root),
+            rootless: false,
+        }
+    }
+
     /// Sets the container up and becomes the command; or tells the parent why not, and ends.
     pub(crate) fn run(&self, channel: ChildEnd) -> ! {
         let channel = match isolate(channel) {
@@ -67,17 +81,11 @@ impl Child<'_> {
         umask(Mode::from_bits_truncate(0o022));
         let filters = seccomp::filters(&self.spec.security, self.spec.process.capabilities.bounding)?;
         let mut setup = Setup {
-            maker: Maker {
-                root: &self.spec.root,
-                data: self.data,
-                place: self.place,
-                // Until a device controller says which devices may be opened, those of the root file system may not.
-                nodev: !self.spec.process.privileged,
-                userns: None,
-                rootless: false,
-            },
+            maker: self.maker(None),
+            tasks: None,
+            etc: Vec::new(),
             trees: Trees::default(),
-            user_namespace: false,
+            user_namespace: self.spec.namespaces.user.is_some(),
             empty: None,
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ use crate::seccomp::Filter;
 use crate::spec::Process;
 use crate::sys;
 use crate::sys::mount::attr;
+use crate::userns;
 
 use super::files::Files;
 use super::namespace::SharedMemory;
@@ -34,6 +36,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) maker: Maker<'a>,
     /// Directories of the version 1 groups to join.
     pub(crate) groups: Vec<PathBuf>,
+    /// Their `tasks` files, if the parent had to open them.
+    pub(crate) tasks: Option<Vec<fs::File>>,
     /// The hierarchies to show under /sys/fs/cgroup.
     pub(crate) hierarchies: &'a [Hierarchy],
     /// The command, its user and its rights.
@@ -50,6 +54,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) channel: &'a ChildEnd,
     /// What the parent has sent over it.
     pub(crate) files: Files,
+    /// The files themselves, if the parent had to open them.
+    pub(crate) etc: Vec<OwnedFd>,
     /// What was made by this process, or by its parent.
     pub(crate) trees: Trees,
     /// The new root, once it is mounted.
@@ -80,6 +86,11 @@ impl Setup<'_> {
 
     fn apply(&mut self, op: &Op) -> Result<()> {
         match op {
+            Op::UserNamespace => {
+                let (tasks, trees) = userns::receive(self.channel)?;
+                (self.tasks, self.trees) = (Some(tasks), trees);
+                Ok(())
+            }
             Op::Session => setsid().map(drop).context(|| "setsid"),
             Op::JoinCgroups => self.join_cgroups(),
             Op::CgroupNamespace => unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "unshare"),
@@ -100,10 +111,10 @@ impl Setup<'_> {
                 Ok(())
             }
             Op::AwaitNetwork => {
-                self.files = self.channel.await_network()?;
+                (self.files, self.etc) = self.channel.await_network()?;
                 Ok(())
             }
-            Op::Files => self.files.attach(self.root()?),
+            Op::Files => self.files.attach(self.root()?, &self.etc),
             Op::ReadOnlyRoot => read_only_root(),
             _ => self.mount(op),
         }
@@ -113,6 +124,8 @@ impl Setup<'_> {
         let quiet = attr::NOSUID | attr::NODEV | attr::NOEXEC;
         match op {
             Op::SlaveMounts => mount_flags("/", MsFlags::MS_SLAVE | MsFlags::MS_REC),
+            // Made by the parent.
+            Op::Root(..) | Op::Source(_) if self.user_namespace => Ok(()),
             Op::Root(..) => {
                 self.trees.root = Some(self.maker.root()?);
                 Ok(())
@@ -156,6 +169,12 @@ impl Setup<'_> {
     /// A single thread that moves itself by the `tasks` file takes no lock that would wait for an RCU grace period,
     /// unlike every other way into a version 1 group.
     fn join_cgroups(&self) -> Result<()> {
+        for mut tasks in self.tasks.iter().flatten() {
+            tasks.write_all(b"0").context(|| "join a group")?;
+        }
+        if self.tasks.is_some() {
+            return Ok(());
+        }
         for group in &self.groups {
             fs::write(group.join("tasks"), "0").context(|| format!("join {}", group.display()))?;
         }
@@ -166,7 +185,10 @@ impl Setup<'_> {
     fn attach_root(&mut self) -> Result<()> {
         let trees = self.trees.root.take().ok_or_else(|| Error::new("the root file system was not made"))?;
         let merged = self.maker.place.merged();
-        let target = Root::open(&merged).context(|| format!("open {}", merged.display()))?;
+        let target = match self.user_namespace {
+            false => Root::open(&merged).context(|| format!("open {}", merged.display()))?,
+            true => public_directory()?,
+        };
         sys::mount::attach(trees.root.as_fd(), target.as_fd()).context(|| "attach it")?;
         let root = Root::from(trees.root);
         for (name, tree) in &trees.below {
@@ -183,7 +205,15 @@ impl Setup<'_> {
         attrs: u64,
         path: &str,
     ) -> Result<()> {
-        let tree = sys::mount::new(kind, options, attrs).context(|| "make the file system")?;
+        let tree = match sys::mount::new(kind, options, attrs) {
+            // Of a namespace that is not this user namespace's, only the host's own can be had.
+            Err(Errno::EPERM) if self.user_namespace => {
+                let tree = kernel::copy_of_hosts(&format!("/{path}"))?;
+                sys::mount::set_flags(tree.as_fd(), attrs | attr::RDONLY).context(|| "make it read-only")?;
+                tree
+            }
+            made => made.context(|| "make the file system")?,
+        };
         let target = self.root()?.mount_point(path)?;
         sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
     }
@@ -244,6 +274,13 @@ impl Setup<'_> {
         (self.root, self.null, self.empty) = (None, None, None);
         Ok(())
     }
+}
+
+/// A directory to mount the root on for the moment before it becomes the root. The data directory is closed to the root of
+/// a user namespace; which directory it is does not matter, as nobody else sees the mount.
+fn public_directory() -> Result<Root> {
+    let found = ["/tmp", "/mnt", "/run", "/usr"].iter().find_map(|dir| Root::open(Path::new(dir)).ok());
+    found.ok_or_else(|| Error::new("no directory of the host can be opened to mount on"))
 }
 
 fn mount_flags(path: &str, flags: MsFlags) -> Result<()> {

@@ -4,7 +4,7 @@
 //! written to in the container also where its root is read-only, they can be brought up to date from outside, and a
 //! container that joins another's network has the other's very files.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -29,29 +29,49 @@ pub(crate) struct Files {
 const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
 
 impl Files {
-    /// Mounts the three files.
-    pub(crate) fn attach(&self, root: &Root) -> Result<()> {
+    /// Mounts the three files: `trees`, if the parent had to open them.
+    pub(crate) fn attach(&self, root: &Root, trees: &[OwnedFd]) -> Result<()> {
         if self.dir == Path::new("") {
             return Ok(());
         }
+        let own;
+        let trees = if trees.is_empty() {
+            own = self.open(None)?;
+            &own
+        } else {
+            trees
+        };
         let etc = root.mount_point("etc")?;
-        NAMES.iter().try_for_each(|name| {
-            attach(&self.dir.join(name), etc.as_fd(), name).context(|| format!("mount /etc/{name}"))
-        })
+        let mount = |(name, tree): (&str, &OwnedFd)| {
+            let target = target(&etc, name)?;
+            sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
+        };
+        let mut all = NAMES.into_iter().zip(trees);
+        all.try_for_each(|(name, tree)| mount((name, tree)).context(|| format!("mount /etc/{name}")))
+    }
+
+    /// The three files as detached mounts, owned by root of `userns` if there is one.
+    pub(crate) fn open(&self, userns: Option<BorrowedFd<'_>>) -> Result<Vec<OwnedFd>> {
+        if self.dir == Path::new("") {
+            return Ok(Vec::new());
+        }
+        NAMES.iter().map(|name| open_file(&self.dir.join(name), userns)).collect()
     }
 }
 
-fn attach(file: &Path, etc: impl AsFd, name: &str) -> Result<()> {
+fn open_file(file: &Path, userns: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let source = open(file, flags, Mode::empty()).context(|| format!("open {}", file.display()))?;
     let tree = sys::mount::copy_tree(source.as_fd()).context(|| "copy the mount")?;
     sys::mount::set_flags(tree.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC).context(|| "set its flags")?;
-    let target = target(&etc, name)?;
-    sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
+    if let Some(userns) = userns {
+        sys::mount::map_ids(tree.as_fd(), userns, true).context(|| "translate its owner")?;
+    }
+    Ok(tree)
 }
 
 /// A regular file to mount on. What else is there, be it a link into /proc, is replaced and never followed.
-fn target(etc: impl AsFd, name: &str) -> Result<std::os::fd::OwnedFd> {
+fn target(etc: impl AsFd, name: &str) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match openat(&etc, name, flags, Mode::empty()) {
         Ok(fd) if is_regular(&fd)? => return Ok(fd),
@@ -93,7 +113,7 @@ mod tests {
         NAMES.iter().for_each(|name| fs::write(files.join(name), name).unwrap());
         symlink(&victim, root.join("etc/hosts")).unwrap();
         fs::write(root.join("etc/hostname"), "image").unwrap();
-        Files { dir: files }.attach(&Root::open(&root).unwrap()).unwrap();
+        Files { dir: files }.attach(&Root::open(&root).unwrap(), &[]).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "old");
         for name in NAMES {
             assert_eq!(fs::read_to_string(root.join("etc").join(name)).unwrap(), name);

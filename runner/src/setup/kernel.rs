@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::getpid;
@@ -19,18 +21,42 @@ use crate::spec::{Rlimit, Sysctl};
 use crate::sys;
 use crate::sys::mount::attr;
 
+use super::path::Root;
+
 /// Opens `path` of a procfs of our own for writing.
 pub(super) fn open(path: &str) -> Result<File> {
     let flags = attr::NOSUID | attr::NODEV | attr::NOEXEC;
-    let tree = sys::mount::new(c"proc", &[("source", Some("proc"))], flags).context(|| "make a procfs")?;
+    let tree = match sys::mount::new(c"proc", &[("source", Some("proc"))], flags) {
+        // In a user namespace, with the host's processes: only the host may make a procfs that shows them.
+        Err(Errno::EPERM) => copy_of_hosts("/proc")?,
+        made => made.context(|| "make a procfs")?,
+    };
     let safe = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
     let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(safe);
-    let file = openat2(tree.as_fd(), path, how).context(|| format!("open /proc/{path}"))?;
+    let open = || openat2(tree.as_fd(), path, how);
+    // Files about a process that nobody may look into belong to the host's root. In a user namespace that is somebody
+    // else, so for this moment this process can be looked into; there is nobody yet who would.
+    let file = match open() {
+        Err(Errno::EACCES) => {
+            prctl::set_dumpable(true).context(|| "open the process")?;
+            let again = open();
+            prctl::set_dumpable(false).context(|| "make the process private")?;
+            again
+        }
+        opened => opened,
+    }
+    .context(|| format!("open /proc/{path}"))?;
     let kind = fstatfs(&file).context(|| format!("look at /proc/{path}"))?.filesystem_type();
     if kind != PROC_SUPER_MAGIC {
         return Err(Error::new(format!("/proc/{path} is not a file of the kernel")));
     }
     Ok(file.into())
+}
+
+/// The mounts at `path` of the host, before they are left behind.
+pub(super) fn copy_of_hosts(path: &str) -> Result<OwnedFd> {
+    let source = Root::open(Path::new(path)).context(|| format!("open {path}"))?;
+    sys::mount::copy_tree(source.as_fd()).context(|| format!("copy the host's {path}"))
 }
 
 fn write(path: &str, text: &str) -> Result<()> {

@@ -8,6 +8,8 @@ use crate::spec::{Mount, NamespaceMode, Rlimit, Rootfs, Spec, Storage, Sysctl, T
 /// One step of the set-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
+    /// Wait for the parent to map the ids of this user namespace, and for what it alone can open.
+    UserNamespace,
     /// Leave the caller's session: a terminal shared with it must not be a way into it.
     Session,
     /// Move this process into its version 1 groups (version 2's was joined at birth).
@@ -91,13 +93,19 @@ pub struct Joined {
 /// `domainname` are the names that the container gets, if it gets any.
 #[must_use]
 pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, domainname: Option<String>) -> Vec<Op> {
-    let mut ops = vec![Op::Session, Op::JoinCgroups];
+    let mut ops = vec![Op::Session];
+    let inside = spec.namespaces.user.is_some();
+    if inside {
+        ops.push(Op::UserNamespace);
+    }
+    ops.push(Op::JoinCgroups);
     match &spec.namespaces.cgroup {
         NamespaceMode::Private => ops.push(Op::CgroupNamespace),
         NamespaceMode::Path(path) => ops.push(Op::Join(Joined { kind: "cgroup", path: path.clone() })),
         NamespaceMode::Host | NamespaceMode::Container(_) => {}
     }
-    ops.extend(joined.map(Op::JoinNet));
+    // A user namespace has no rights over another's network; its parent goes there, and it is born there.
+    ops.extend(joined.filter(|_| !inside).map(Op::JoinNet));
     if spec.net.mode.is_private() {
         ops.push(Op::Loopback);
     }
@@ -150,6 +158,7 @@ impl Op {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::UserNamespace => "user-namespace",
             Self::Session => "session",
             Self::JoinCgroups => "join-cgroups",
             Self::CgroupNamespace => "cgroup-namespace",
@@ -189,6 +198,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = |writable: &bool| if *writable { "rw" } else { "ro" };
         match self {
+            Self::UserNamespace => f.write_str("wait for uid_map and gid_map"),
             Self::Session => f.write_str("setsid"),
             Self::JoinCgroups => f.write_str("echo 0 > /sys/fs/cgroup/*/xnet/ID/tasks"),
             Self::CgroupNamespace => f.write_str("unshare --cgroup"),

@@ -23,7 +23,7 @@ use crate::storage::overlay::Stack;
 use crate::storage::{Place, hostview, tree};
 use crate::sys;
 use crate::sys::mount::{Change, attr};
-use crate::volume;
+use crate::{userns, volume};
 
 /// The root file system, and what belongs into it from the start.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ pub(crate) struct RootTree {
     pub(crate) below: Vec<(String, OwnedFd)>,
     /// Keeps the lower layer from being removed until it is mounted.
     _layer: Option<hostview::Layer>,
+}
+
+impl RootTree {
+    /// One that was made by another process, which has mounted it already.
+    pub(crate) fn given(root: OwnedFd, below: Vec<(String, OwnedFd)>) -> Self {
+        Self { root, below, _layer: None }
+    }
 }
 
 /// The source of one mount.
@@ -57,6 +64,8 @@ pub(crate) struct Maker<'a> {
     pub(crate) nodev: bool,
     /// The container's user namespace, if the caller is outside of it.
     pub(crate) userns: Option<BorrowedFd<'a>>,
+    /// The host's ids of its root, with it.
+    pub(crate) owner: Option<(u32, u32)>,
     /// The caller is not root of the host.
     pub(crate) rootless: bool,
 }
@@ -106,7 +115,10 @@ impl Maker<'_> {
             user_xattr: self.rootless,
             place: &merged,
         };
-        stack.mount(attrs)
+        match self.owner {
+            Some(owner) => userns::as_owner(owner, || stack.mount(attrs)),
+            None => stack.mount(attrs),
+        }
     }
 
     fn copied(&self, attrs: u64) -> Result<OwnedFd> {

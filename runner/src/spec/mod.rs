@@ -14,6 +14,7 @@ mod rlimit;
 mod root;
 mod security;
 mod user;
+mod users;
 
 use std::path::PathBuf;
 
@@ -34,6 +35,7 @@ pub use rlimit::{Rlimit, UNLIMITED};
 pub use root::{HostDevice, Root, Rootfs, SHM_BYTES, Storage};
 pub use security::{Seccomp, Security, Sysctl, SysctlScope};
 pub use user::{User, Who};
+pub use users::{IdMap, Users};
 
 /// Where xnet keeps what it knows, and where it exposes network namespaces.
 #[derive(Debug, Clone, PartialEq, Eq)]

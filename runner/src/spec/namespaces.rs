@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::id::Name;
 
+use super::Users;
+
 /// The namespaces of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespaces {
@@ -20,6 +22,8 @@ pub struct Namespaces {
     pub uts: NamespaceMode,
     /// `--cgroupns`: whether its own group looks like the root of all.
     pub cgroup: NamespaceMode,
+    /// `--userns`: whose ids it has; the host's without.
+    pub user: Option<Users>,
     /// `--time-offset`: clocks that run ahead of the host's, or behind.
     pub time: Option<TimeOffsets>,
 }

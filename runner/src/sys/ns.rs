@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Pid,
     Ipc,
     Uts,
+    User,
 }
 
 impl Kind {
@@ -30,6 +31,7 @@ impl Kind {
             Self::Pid => libc::CLONE_NEWPID,
             Self::Ipc => libc::CLONE_NEWIPC,
             Self::Uts => libc::CLONE_NEWUTS,
+            Self::User => libc::CLONE_NEWUSER,
         }
     }
 
@@ -40,6 +42,7 @@ impl Kind {
             Self::Mount => 0xFF03,
             Self::Net => 0xFF04,
             Self::Pid => 0xFF05,
+            Self::User => 0xFF09,
             Self::Uts => 0xFF0A,
         }
     }
@@ -54,6 +57,7 @@ impl fmt::Display for Kind {
             Self::Pid => "pid",
             Self::Ipc => "ipc",
             Self::Uts => "uts",
+            Self::User => "user",
         })
     }
 }

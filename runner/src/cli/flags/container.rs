@@ -41,7 +41,7 @@ impl ContainerFlags {
         let id = Name::random()?;
         let (net, ignored) = self.net.net()?;
         ignored.iter().for_each(complain);
-        let namespaces = self.namespaces.namespaces()?;
+        let namespaces = self.namespaces.namespaces(&id)?;
         if (net.hostname.is_some() || net.domainname.is_some()) && namespaces.uts != NamespaceMode::Private {
             return Err(Error::new(
                 "--hostname, --domainname: the container shares its names with others by its --uts",

@@ -3,7 +3,9 @@
 use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Result};
-use crate::spec::{NamespaceMode, Namespaces, TimeOffsets};
+use crate::id::Name;
+use crate::spec::{IdMap, NamespaceMode, Namespaces, TimeOffsets, Users};
+use crate::userns;
 
 /// Which namespaces the container has to itself.
 #[derive(Debug, Args)]
@@ -21,6 +23,15 @@ pub(in crate::cli) struct NamespaceFlags {
     /// Whether its own cgroup looks like the root: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     cgroupns: NamespaceMode,
+    /// Whose ids it has: host, auto (a range of nobody's), keep-id, or UID:GID:SIZE (the host's ids of its root, and how many)
+    #[arg(long, value_name = "MODE")]
+    userns: Option<String>,
+    /// Map users one run at a time
+    #[arg(long, value_name = "INSIDE:OUTSIDE[:COUNT]", conflicts_with = "userns")]
+    uidmap: Vec<IdMap>,
+    /// Map groups one run at a time; as the users without
+    #[arg(long, value_name = "INSIDE:OUTSIDE[:COUNT]", conflicts_with = "userns")]
+    gidmap: Vec<IdMap>,
     /// Shift a clock inside: boottime=SECONDS or monotonic=SECONDS
     #[arg(long, value_name = "CLOCK=SECONDS")]
     time_offset: Vec<String>,
@@ -42,8 +53,8 @@ enum Shared {
 }
 
 impl NamespaceFlags {
-    /// The namespaces that the flags mean.
-    pub(in crate::cli) fn namespaces(&self) -> Result<Namespaces> {
+    /// The namespaces that the flags mean, for container `id`.
+    pub(in crate::cli) fn namespaces(&self, id: &Name) -> Result<Namespaces> {
         let mut time = None;
         for text in &self.time_offset {
             time.get_or_insert_with(TimeOffsets::default).set(text)?;
@@ -60,11 +71,36 @@ impl NamespaceFlags {
             ipc: mode(&self.ipc, Shared::Ipc),
             uts: mode(&self.uts, Shared::Uts),
             cgroup: mode(&self.cgroupns, Shared::Cgroup),
+            user: self.users(id)?,
             time,
         })
     }
 
+    fn users(&self, id: &Name) -> Result<Option<Users>> {
+        match (self.userns.as_deref(), &self.uidmap[..], &self.gidmap[..]) {
+            (None, [], []) | (Some("host" | ""), ..) => Ok(None),
+            (None, uids, []) | (None, [], uids) => Users::new(uids.to_vec(), uids.to_vec()).map(Some),
+            (None, uids, gids) => Users::new(uids.to_vec(), gids.to_vec()).map(Some),
+            (Some("auto" | "private"), ..) => userns::free_range(id).map(Some),
+            (Some("keep-id"), ..) => Err(Error::new(
+                "--userns keep-id is for users other than root: root's id is what a user namespace is to hide",
+            )),
+            (Some(text), ..) => range(text).map(Some),
+        }
+    }
+
     fn shares(&self, kind: Shared) -> bool {
         self.ns.is_some() || self.no_ns.contains(&kind)
+    }
+}
+
+/// `UID:GID:SIZE`.
+fn range(text: &str) -> Result<Users> {
+    let invalid =
+        || Error::new(format!("invalid user namespace {text:?}: expected host, auto, keep-id or UID:GID:SIZE"));
+    let numbers = text.split(':').map(|part| part.parse::<u32>().map_err(|_| invalid()));
+    match numbers.collect::<Result<Vec<_>>>()?[..] {
+        [uid, gid, size] if !text.contains('+') => Users::shifted(uid, gid, size),
+        _ => Err(invalid()),
     }
 }

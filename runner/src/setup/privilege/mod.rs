@@ -22,6 +22,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
@@ -49,6 +50,21 @@ pub(crate) fn become_user(process: &Process, filters: &[Filter]) -> Result<Accou
     Ok(account)
 }
 
+/// Becomes root of the user namespace that this process was born into, whose ids have just been mapped.
+pub(crate) fn become_root() -> Result<()> {
+    let death = prctl::get_pdeathsig().context(|| "read the parent death signal")?;
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    setresgid(gid, gid, gid).map_err(|errno| refused("become root of the user namespace", errno))?;
+    setresuid(uid, uid, uid).map_err(|errno| refused("become root of the user namespace", errno))?;
+    keep_to_itself(death)
+}
+
+/// A change of user makes the kernel forget both.
+fn keep_to_itself(death: Option<Signal>) -> Result<()> {
+    prctl::set_dumpable(false).context(|| "make the process private")?;
+    prctl::set_pdeathsig(death).context(|| "tie the container's life to its parent's")
+}
+
 /// Gives this process `rights`, as `account`, which the container's files have made of them.
 fn assume(rights: &Rights<'_>, account: &Account) -> Result<()> {
     let death = prctl::get_pdeathsig().context(|| "read the parent death signal")?;
@@ -61,8 +77,7 @@ fn assume(rights: &Rights<'_>, account: &Account) -> Result<()> {
     if rights.no_new_privileges {
         prctl::set_no_new_privs().context(|| "set no_new_privs")?;
     }
-    prctl::set_dumpable(false).context(|| "make the process private")?;
-    prctl::set_pdeathsig(death).context(|| "tie the container's life to its parent's")
+    keep_to_itself(death)
 }
 
 /// The sets that `account` gets: those of the spec, as far as there are such capabilities. Ambient ones are of no use

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::error::Result;
+use crate::image;
 use crate::net;
 use crate::spec::Dirs;
 use crate::state::{Store, recover};
@@ -23,8 +24,17 @@ impl Gc {
         let store = Store::open(dirs)?;
         let mut recovered = recover::all(&store, dirs, self.force)?;
         recovered.failed.extend(net::remove::collect_all(&store, dirs));
+        recovered.failed.extend(tidy_images(dirs).err());
         recovered.cleaned.iter().for_each(|id| println!("{id}"));
         recovered.failed.iter().for_each(complain);
         Ok(u8::from(!recovered.failed.is_empty()))
+    }
+}
+
+/// Removes what imports that were killed have left; there may never have been any.
+fn tidy_images(dirs: &Dirs) -> Result<()> {
+    match dirs.data.join("images").is_dir() {
+        true => image::Store::open(&dirs.data)?.tidy().map(drop),
+        false => Ok(()),
     }
 }

@@ -109,6 +109,8 @@ enum Command {
     Import(image::Import),
     /// Bring in images from an archive or an OCI layout
     Load(image::Load),
+    /// Bring in an image from a registry
+    Pull(image::Pull),
     /// Write images into an archive
     Save(image::Save),
     /// Give an image another name
@@ -187,6 +189,7 @@ impl Command {
             Self::Rmi(remove) => remove.run(&dirs),
             Self::Import(import) => import.run(&dirs),
             Self::Load(load) => load.run(&dirs),
+            Self::Pull(pull) => pull.run(&dirs),
             Self::Save(save) => save.run(&dirs),
             Self::Tag(tag) => tag.run(&dirs),
             Self::History(history) => history.run(&dirs),

@@ -5,6 +5,7 @@
 //! variable without a name.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -191,6 +192,16 @@ impl ImageConfig {
 }
 
 impl Config {
+    /// What a container executes: arguments take the place of the image's command, and another entrypoint that of its
+    /// entrypoint and its command. Empty if neither the image nor the caller says anything.
+    #[must_use]
+    pub fn argv(&self, entrypoint: Option<&[OsString]>, args: &[OsString]) -> Vec<OsString> {
+        let own = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let head = entrypoint.map_or_else(|| own(&self.entrypoint), <[OsString]>::to_vec);
+        let tail = if args.is_empty() && entrypoint.is_none() { own(&self.cmd) } else { args.to_vec() };
+        [head, tail].concat()
+    }
+
     /// Refuses what no container could be started with.
     pub(super) fn check(&self) -> Result<()> {
         let texts = [&self.env, &self.entrypoint, &self.cmd, &self.shell].into_iter().flatten();
@@ -248,6 +259,17 @@ mod tests {
         );
         assert_eq!(config.unwrap().config, Config { cmd: vec!["sh".to_owned()], ..Config::default() });
         assert_eq!(parse("null").unwrap().config, Config::default());
+    }
+
+    #[test]
+    fn what_is_executed_is_the_images_or_the_callers() {
+        let words = |text: &str| text.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        let config = parse(r#"{"Entrypoint":["/e"],"Cmd":["c","d"]}"#).unwrap().config;
+        assert_eq!(config.argv(None, &[]), words("/e c d"));
+        assert_eq!(config.argv(None, &words("x")), words("/e x"));
+        assert_eq!(config.argv(Some(&words("/f")), &[]), words("/f"));
+        assert_eq!(config.argv(Some(&words("/f")), &words("x")), words("/f x"));
+        assert_eq!(config.argv(Some(&[]), &words("x")), words("x"));
     }
 
     /// Requirement: P-19.

@@ -126,6 +126,20 @@ impl<R: Read> Read for Guarded<'_, R> {
 mod tests {
     use super::*;
 
+    /// Requirement: P-18.
+    #[test]
+    fn what_unfolds_beyond_proportion_is_cut_off() {
+        let packed = AtomicU64::new(1 << 20);
+        let pass = |limits: Limits| {
+            let zeros = io::repeat(0).take(RATIO_FLOOR + (8 << 20));
+            io::copy(&mut Guarded::new(zeros, &packed, limits), &mut io::sink())
+        };
+        let refused = pass(Limits::default()).unwrap_err().to_string();
+        assert!(refused.contains("--max-ratio"), "{refused}");
+        assert!(pass(Limits { ratio: 0, ..Limits::default() }).is_ok());
+        assert!(pass(Limits { ratio: 300, ..Limits::default() }).is_ok());
+    }
+
     #[test]
     fn zero_means_no_limit() {
         let none = Limits { size: 0, entries: 0, depth: 0, ratio: 0 };

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod load;
 pub mod manifest;
 pub mod name;
+pub mod pull;
 pub mod save;
 pub mod store;
 pub mod tar;

@@ -3,6 +3,7 @@
 mod archive;
 mod list;
 mod manage;
+mod pull;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use crate::spec::Dirs;
 pub(super) use archive::{Import, Load, Save};
 pub(super) use list::{History, List};
 pub(super) use manage::{Remove, Tag};
+pub(super) use pull::Pull;
 
 /// What to do with images.
 #[derive(Debug, Args)]
@@ -28,6 +30,8 @@ enum Command {
     Import(Import),
     /// Bring in images from an archive or an OCI layout
     Load(Load),
+    /// Bring in an image from a registry
+    Pull(Pull),
     /// Write images into an archive
     Save(Save),
     /// Write an image's root file system into a tar
@@ -53,6 +57,7 @@ impl Image {
         match &self.command {
             Command::Import(import) => import.run(dirs),
             Command::Load(load) => load.run(dirs),
+            Command::Pull(pull) => pull.run(dirs),
             Command::Save(save) => save.run(dirs),
             Command::Export(export) => export.run(dirs),
             Command::Ls(list) => list.run(dirs),

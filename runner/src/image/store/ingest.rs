@@ -248,17 +248,28 @@ impl<'a> Ingest<'a> {
         self.list(&manifest.config.digest, &described.digest, names)
     }
 
+    /// Only names an image that is here already, with all its parts and by the same manifest.
+    pub(in crate::image) fn again(&self, id: &Digest, manifest: &Digest, names: &Names) -> Result<Option<Image>> {
+        let _lock = self.store.lock()?;
+        match self.store.index()?.images.get(id) {
+            Some(record) if record.manifest == *manifest => self.list(id, manifest, names).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn list(&self, id: &Digest, manifest: &Digest, names: &Names) -> Result<Image> {
         let mut index = self.store.index()?;
         let loaded = jiff::Timestamp::now().to_string();
         let fresh = Record { manifest: manifest.clone(), names: Vec::new(), digests: Vec::new(), loaded };
         let record = index.images.entry(id.clone()).or_insert(fresh);
         // A different manifest may describe the same image, with other compression. The last one counts.
-        record.manifest = manifest.clone();
-        record.digests.retain(|old| old.digest() == Some(manifest));
-        record
-            .digests
-            .extend(names.digests.iter().filter(|new| !record.digests.contains(new)).cloned().collect::<Vec<_>>());
+        if record.manifest != *manifest {
+            record.manifest = manifest.clone();
+            record.digests.clear();
+        }
+        record.digests.extend(names.digests.iter().cloned());
+        record.digests.sort();
+        record.digests.dedup();
         names.names.iter().for_each(|name| index.name(id, name));
         index.write(&self.store.index_path())?;
         let record = index.images.get(id).ok_or_else(|| Error::new("the image is gone"))?;

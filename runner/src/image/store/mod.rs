@@ -191,9 +191,8 @@ impl Store {
         let index = self.index()?;
         if let Ok(name) = text.parse::<Reference>() {
             let by_tag = |record: &Record| name.digest().is_none() && record.names.contains(&name);
-            let by_digest = |record: &Record| {
-                name.digest().is_some_and(|d| *d == record.manifest && record.digests.contains(&name.pinned(d)))
-            };
+            let by_digest =
+                |record: &Record| name.digest().is_some_and(|digest| record.digests.contains(&name.pinned(digest)));
             if let Some((id, record)) = index.images.iter().find(|(_, record)| by_tag(record)) {
                 return Ok((self.image(id, record)?, Found::Name(name)));
             }

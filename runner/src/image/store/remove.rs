@@ -25,7 +25,7 @@ impl Store {
             self.unlist(text, force)?
         };
         if deleted {
-            self.sweep_now()?;
+            self.tidy()?;
         }
         Ok(removals)
     }

@@ -43,8 +43,9 @@ impl Store {
         Ok(Swept { images: gone, ..self.sweep(&index)? })
     }
 
-    /// The same for what no image refers to, unless an image is just coming in: then it is left to the next time.
-    pub(super) fn sweep_now(&self) -> Result<Swept> {
+    /// Removes what no image refers to, and no image itself; unless an image is just coming in: then it is left to the
+    /// next time.
+    pub fn tidy(&self) -> Result<Swept> {
         let lock = self.lock_file("use")?;
         match lock.try_lock() {
             Ok(()) => {}

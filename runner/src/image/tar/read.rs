@@ -82,6 +82,7 @@ impl<R: Read> Archive<R> {
             let rest = header.as_mut_bytes().get_mut(filled..).unwrap_or_default();
             match self.reader.read(rest).context(|| "read the archive")? {
                 0 if filled == 0 => return Ok(None),
+                0 if self.position == 0 => return Err(Error::new("not a tar archive: it is shorter than a header")),
                 0 => return Err(Error::new("the archive ends in the middle of a header")),
                 count => filled += count,
             }

@@ -38,7 +38,8 @@ const ELSEWHERE: [&[u8]; 2] = [b"overlay.redirect", b"overlay.metacopy"];
 /// whole seconds, sockets left out. The same tree gives the same bytes.
 pub fn write_tree(dir: BorrowedFd<'_>, flavour: Flavour, out: impl Write) -> Result<()> {
     let mut tree = Tree { writer: Writer::new(out), flavour, links: BTreeMap::new() };
-    let root = dir.try_clone_to_owned().context(|| "the directory")?;
+    // Opened anew, as what we were given may be a mere handle.
+    let root = open(dir, OsStr::new("."), OFlag::O_DIRECTORY).context(|| "open the directory")?;
     tree.directory(root, b"./", 0)?;
     tree.writer.finish().context(|| "write the archive").map(drop)
 }

@@ -145,6 +145,30 @@ fn archives_of_docker_are_loaded_old_and_new() {
     }
 }
 
+/// Requirement: F-image import.
+#[test]
+fn others_read_what_is_saved_and_the_other_way_round() {
+    let sandbox = Sandbox::new();
+    tree(&sandbox);
+    let id = import(&sandbox, &[&sandbox.path("tree").display().to_string(), "x"]);
+    let at = |name: &str| sandbox.path(name).display().to_string();
+    xnet(&sandbox, &["save", "-o", &at("both.tar"), "x"]).expect(0, "");
+    xnet(&sandbox, &["save", "--format=oci", "-o", &at("oci.tar"), "x"]).expect(0, "");
+    xnet(&sandbox, &["rmi", "x"]).code_is_not(1);
+    // As Docker's archive, as a layout, and as a layout with compressed blobs; written back in another form each time.
+    xnet(&sandbox, &["load", "-i", &at("both.tar")]).expect(0, "Loaded image: x:latest");
+    xnet(&sandbox, &["rmi", "x"]).code_is_not(1);
+    for (from, to, name) in [
+        ("docker-archive:both.tar", "oci:one:v", "one"),
+        ("oci-archive:both.tar", "docker-archive:two:two:1", "two"),
+        ("oci-archive:oci.tar", "oci-archive:three:three:1", "three"),
+    ] {
+        sh(&sandbox, &format!("skopeo --insecure-policy copy -q {from} {to}"));
+        xnet(&sandbox, &["load", "-q", "--name", "unnamed", "-i", &at(name)]).expect(0, &id);
+    }
+    assert_eq!(inspect(&sandbox, "unnamed", "{{json .RepoTags}}"), r#"["three:1","two:1","unnamed:latest"]"#);
+}
+
 /// Requirement: S1-O2, S0-L1, S0-L3.
 #[test]
 fn images_share_layers_which_go_with_the_last_of_them() {

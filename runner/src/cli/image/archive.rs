@@ -98,8 +98,8 @@ impl Load {
         let input = if meta.is_dir() { Input::Directory(path.to_owned()) } else { Input::File(file) };
         let platform = self.platform.clone().unwrap_or_else(Platform::host);
         let images = store(dirs)?.load(input, &platform, self.name.as_ref(), self.limits.limits());
-        for image in images.context(|| format!("load {}", path.display()))? {
-            match image.names.as_slice() {
+        for (image, names) in images.context(|| format!("load {}", path.display()))? {
+            match names.as_slice() {
                 _ if self.quiet => println!("{}", image.id),
                 [] => println!("Loaded image ID: {}", image.id),
                 names => names.iter().for_each(|name| println!("Loaded image: {}", name.familiar())),

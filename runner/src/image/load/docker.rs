@@ -10,8 +10,9 @@ use crate::image::config::ImageConfig;
 use crate::image::limits::Limits;
 use crate::image::manifest::{CONFIG, Manifest, Platform, decode, encode, read_limited};
 use crate::image::name::Reference;
-use crate::image::store::{Image, Ingest, Names, Store};
+use crate::image::store::{Ingest, Names, Store};
 
+use super::Loaded;
 use super::source::Source;
 
 /// One image of the archive.
@@ -30,7 +31,7 @@ pub(super) fn load(
     platform: &Platform,
     name: Option<&Reference>,
     limits: Limits,
-) -> Result<Vec<Image>> {
+) -> Result<Vec<Loaded>> {
     let all: Vec<Saved> = decode(&read_limited(source.need("manifest.json")?, "manifest.json")?, "manifest.json")?;
     if all.is_empty() {
         return Err(Error::new("manifest.json names no image"));
@@ -45,7 +46,7 @@ fn one(
     platform: &Platform,
     name: Option<&Reference>,
     limits: Limits,
-) -> Result<Image> {
+) -> Result<Loaded> {
     let text = read_limited(source.need(&saved.config)?, &saved.config)?;
     let config = ImageConfig::parse(&text)?;
     if !config.platform().serves(platform) {
@@ -73,5 +74,6 @@ fn one(
         names.extend(name.cloned());
     }
     let bytes = encode(&manifest)?;
-    ingest.finish(&manifest, &bytes, &Names { names, digests: Vec::new() })
+    let names = Names { names, digests: Vec::new() };
+    Ok((ingest.finish(&manifest, &bytes, &names)?, names.names))
 }

@@ -11,10 +11,10 @@ use crate::image::manifest::{
     Descriptor, FULL_NAME, Header, Index, Manifest, Platform, REF_NAME, decode, is_image, read_limited,
 };
 use crate::image::name::Reference;
-use crate::image::store::{Image, Names, Store};
+use crate::image::store::{Names, Store};
 
 use super::source::Source;
-use super::{Parts, document};
+use super::{Loaded, Parts, document};
 
 /// Indexes that lead to indexes.
 const NESTED: usize = 4;
@@ -42,7 +42,7 @@ pub(super) fn load(
     platform: &Platform,
     name: Option<&Reference>,
     limits: Limits,
-) -> Result<Vec<Image>> {
+) -> Result<Vec<Loaded>> {
     let index: Index = decode(&read_limited(source.need("index.json")?, "index.json")?, "index.json")?;
     let named = names_of_docker(source)?;
     let fits = |d: &&Descriptor| is_image(d) && d.platform.as_ref().is_none_or(|p| p.serves(platform));
@@ -58,12 +58,15 @@ pub(super) fn load(
         let manifest: Manifest = decode(&bytes, "the image's manifest")?;
         names
             .extend(named.iter().filter(|(config, _)| *config == manifest.config.digest).map(|(_, name)| name.clone()));
+        names.sort();
+        names.dedup();
         if names.is_empty() {
             names.extend(name.cloned());
         }
         let digest = Digest::of(&bytes);
         let digests = names.iter().map(|name| name.pinned(&digest)).collect();
-        images.push(store.bring_in(&mut blobs, &bytes, &Names { names, digests }, limits)?);
+        let names = Names { names, digests };
+        images.push((store.bring_in(&mut blobs, &bytes, &names, limits)?, names.names));
     }
     Ok(images)
 }

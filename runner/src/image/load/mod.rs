@@ -36,6 +36,9 @@ pub enum Input {
     Stream(File),
 }
 
+/// An image, and the names that it got by being loaded.
+pub type Loaded = (Image, Vec<Reference>);
+
 /// Where the parts of an image come from.
 pub(super) trait Parts {
     /// The bytes of the blob that `wanted` describes. They are checked by whoever reads them.
@@ -50,7 +53,7 @@ impl Store {
         platform: &Platform,
         name: Option<&Reference>,
         limits: Limits,
-    ) -> Result<Vec<Image>> {
+    ) -> Result<Vec<Loaded>> {
         match input {
             Input::Directory(dir) => self.load_from(&Directory::open(&dir)?, platform, name, limits),
             Input::File(file) | Input::Stream(file) => {
@@ -66,7 +69,7 @@ impl Store {
         platform: &Platform,
         name: Option<&Reference>,
         limits: Limits,
-    ) -> Result<Vec<Image>> {
+    ) -> Result<Vec<Loaded>> {
         if source.has("index.json") {
             return layout::load(self, source, platform, name, limits);
         }

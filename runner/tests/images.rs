@@ -214,7 +214,7 @@ fn lists_show_what_was_asked_for() {
     assert_eq!(heading, ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
     assert!(all.contains("localhost:5000/two") && all.contains("ago"), "{all}");
     let shown = xnet(&sandbox, &["images", "--tree"]).stdout;
-    assert!(shown.contains(&format!("{short}  one:latest  1 layers, 6B")), "{shown}");
+    assert!(shown.contains(&format!("{short}  one:latest  1 layer, 6B")), "{shown}");
     xnet(&sandbox, &["tag", "one", "uno:1"]).expect(0, "");
     assert_eq!(inspect(&sandbox, "uno:1", "{{json .RepoTags}}"), r#"["one:latest","uno:1"]"#);
     xnet(&sandbox, &["tag", "one", "Upper"]).code_is_not(0);

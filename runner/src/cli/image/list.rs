@@ -169,7 +169,11 @@ fn tree(store: &Store, images: &[Image]) -> Result<String> {
         let names = if names.is_empty() { NONE.to_owned() } else { names.join(", ") };
         let (id, layers) = (image.id.short(), image.diff_ids().len() - shared);
         let branch = if depth == 0 { String::new() } else { format!("{}└─ ", "   ".repeat(depth - 1)) };
-        out += &format!("{branch}{id}  {names}  {layers} layers, {}\n", show::size(own));
+        out += &format!(
+            "{branch}{id}  {names}  {layers} layer{}, {}\n",
+            if layers == 1 { "" } else { "s" },
+            show::size(own)
+        );
         let children = (0..images.len()).rev().filter(|child| parents[*child].as_ref() == Some(&image.id));
         todo.extend(children.map(|child| (child, depth + 1)));
     }

@@ -199,3 +199,40 @@ fn maps_of_sparse_files_are_not_believed() {
     old.file("x", b"").pax("GNU.sparse.map", b"0,1");
     assert!(refused("an old format", &old.end()).contains("old format"));
 }
+
+/// Requirement: P-15, P-18.
+#[test]
+fn damage_of_any_byte_is_refused_or_harmless() {
+    let mut tar = Tar::new();
+    tar.dir("d", 0o755).file("d/f", b"data").hardlink("d/h", "d/f").symlink("l", "../outside").file("d/.wh.x", b"");
+    tar.file(&"n".repeat(120), b"").xattr("user.k", b"v").device("z", 'c', 1, 3);
+    let good = tar.end();
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("outside")).unwrap();
+    // Always the same damage, so that what is found once is found again.
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for _ in 0..400 {
+        let mut bad = good.clone();
+        for _ in 0..=next(3) {
+            // Mostly in fields that mean something, and with bytes that do.
+            let at = next(good.len() / 512) * 512 + if next(3) == 0 { next(512) } else { next(160) };
+            bad[at] = b"./0127\0\xff"[next(8)];
+        }
+        for header in bad.chunks_mut(512).filter(|block| block[257..].starts_with(b"ustar")) {
+            let sum: u32 =
+                header.iter().enumerate().map(|(n, b)| if (148..156).contains(&n) { 32 } else { u32::from(*b) }).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+        let layer = place.path().join("layer");
+        fs::create_dir(&layer).unwrap();
+        let limits = Limits { size: 1 << 20, ..Limits::default() };
+        let _ = unpack(&bad[..], open(&layer), &[], limits);
+        fs::remove_dir_all(&layer).unwrap();
+        assert_eq!(fs::read_dir(place.path().join("outside")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+}

@@ -13,6 +13,7 @@ mod network;
 mod port;
 mod run;
 mod stats;
+mod streams;
 mod version;
 mod volume;
 
@@ -94,6 +95,14 @@ enum Command {
     Stats(stats::StatsCommand),
     /// Show where a container is in the hierarchies of cgroups
     Cgroup(cgroup::Cgroup),
+    /// Run a command in a container that runs
+    Exec(streams::exec::ExecFlags),
+    /// Connect to the streams of a container that runs
+    Attach(streams::attach::Attach),
+    /// Show what a container has said
+    Logs(streams::logs::Logs),
+    /// List the processes of a container
+    Top(streams::top::Top),
     /// Look after a container whose monitor was killed
     #[command(hide = true)]
     Monitor(life::monitor::Monitor),
@@ -183,6 +192,10 @@ impl Command {
             Self::Stats(stats) => stats.run(&dirs),
             Self::Cgroup(cgroup) => cgroup.run(&dirs),
             Self::Monitor(monitor) => monitor.run(&dirs),
+            Self::Exec(exec) => exec.run(&dirs),
+            Self::Attach(attach) => attach.run(&dirs),
+            Self::Logs(logs) => logs.run(&dirs),
+            Self::Top(top) => top.run(&dirs),
             Self::Gc(gc) => gc.run(&dirs),
             Self::Image(image) => image.run(&dirs),
             Self::Images(list) => list.run(&dirs),

@@ -8,6 +8,7 @@ use crate::spec::Dirs;
 
 use super::complain;
 use super::flags::ContainerFlags;
+use super::streams::{Attaching, check_terminal, status};
 
 /// The options of `xnet run`, named as elsewhere.
 #[derive(Debug, Args)]
@@ -19,12 +20,14 @@ pub(super) struct Run {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    attaching: Attaching,
+    #[command(flatten)]
     container: ContainerFlags,
 }
 
 impl Run {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let spec = self.container.spec(dirs)?;
+        let spec = self.container.spec(dirs, self.detach)?;
         if self.dry_run {
             for op in container::explain(&spec, dirs)? {
                 println!("{:16} {op}", op.name());
@@ -35,6 +38,11 @@ impl Run {
             container::run_detached(&spec, dirs, &mut complain)?;
             println!("{}", spec.id);
             return Ok(0);
+        }
+        if spec.io.tty {
+            let options = self.attaching.options(&spec.io);
+            check_terminal(options.stdin, true)?;
+            return container::run_attached(&spec, dirs, &options, &mut complain).map(status);
         }
         container::run(&spec, dirs, &mut complain)
     }

@@ -10,6 +10,7 @@ use nix::poll::PollTimeout;
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::id::Name;
+use crate::io::attach::{Options, Outcome};
 use crate::monitor;
 use crate::spec::{Dirs, Signal};
 use crate::state::{Container, Record, Status, Store, View, info, log, undo};
@@ -46,13 +47,19 @@ pub(crate) fn start(store: &Store, dirs: &Dirs, id: &Name) -> Result<()> {
     }
     let container = begin(store, id)?;
     let spec = container.spec()?;
-    monitor::spawn(store, dirs, container, &spec)
+    monitor::spawn(store, dirs, container, &spec, None)
 }
 
 /// Starts a container that does not run, and stays until it has ended.
-pub(crate) fn start_attached(store: &Store, dirs: &Dirs, id: &Name, warn: Warn<'_>) -> Result<u8> {
+pub(crate) fn start_attached(
+    store: &Store,
+    dirs: &Dirs,
+    id: &Name,
+    options: &Options,
+    warn: Warn<'_>,
+) -> Result<Outcome> {
     let container = begin(store, id)?;
-    super::start_attached(store, container, dirs, warn)
+    super::start_attached(store, container, dirs, options, warn)
 }
 
 fn begin(store: &Store, id: &Name) -> Result<Container> {

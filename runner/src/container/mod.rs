@@ -15,6 +15,8 @@ pub(crate) mod update;
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
+use crate::io::attach::{self, Options, Outcome};
+use crate::io::session::Session;
 use crate::monitor;
 use crate::net::{Prepared, lookup};
 use crate::process::signals::Signals;
@@ -59,19 +61,30 @@ pub(crate) fn run(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<u8> {
 }
 
 /// Runs an existing container to its end, attached to this process.
-pub(crate) fn start_attached(store: &Store, container: Container, dirs: &Dirs, warn: Warn<'_>) -> Result<u8> {
+pub(crate) fn start_attached(
+    store: &Store,
+    container: Container,
+    dirs: &Dirs,
+    options: &Options,
+    warn: Warn<'_>,
+) -> Result<Outcome> {
     let spec = container.spec()?;
+    if spec.io.tty {
+        return with_client(store, dirs, container, &spec, options);
+    }
     let signals = Signals::block()?;
     let start = Start::new(&spec, lookup(&spec, dirs)?, store, dirs, &signals, warn)?;
-    attended(&start, container, warn)
+    attended(&start, container, warn).map(Outcome::Ended)
 }
 
 fn attended(start: &Start<'_>, mut container: Container, warn: Warn<'_>) -> Result<u8> {
-    let ended = start.run(&mut container, &mut || Ok(()), warn);
+    let mut session = Session::default();
+    let ended = start.run(&mut container, &mut session, &mut || Ok(()), warn);
     let code = end::write(&mut container, start.spec, ended);
     if let Err(error) = undo::finish(start.store, container, false) {
         warn(&error);
     }
+    session.farewell(code.as_ref().map_or_else(|error| error.status.code(), |code| *code));
     code
 }
 
@@ -80,7 +93,23 @@ pub(crate) fn run_detached(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<(
     lookup(spec, dirs)?;
     let store = open(dirs, warn)?;
     let container = make(&store, spec, dirs)?;
-    monitor::spawn(&store, dirs, container, spec)
+    monitor::spawn(&store, dirs, container, spec, None)
+}
+
+/// Makes the container `spec` with a terminal and stays attached to it. A monitor runs it, so that the caller can detach.
+pub(crate) fn run_attached(spec: &Spec, dirs: &Dirs, options: &Options, warn: Warn<'_>) -> Result<Outcome> {
+    lookup(spec, dirs)?;
+    let store = open(dirs, warn)?;
+    let container = make(&store, spec, dirs)?;
+    with_client(&store, dirs, container, spec, options)
+}
+
+/// Starts `container` with a monitor, and stays attached to it from its first word on.
+fn with_client(store: &Store, dirs: &Dirs, container: Container, spec: &Spec, options: &Options) -> Result<Outcome> {
+    let signals = Signals::block()?;
+    let (theirs, ours) = attach::pair()?;
+    monitor::spawn(store, dirs, container, spec, Some(theirs))?;
+    attach::run(ours, options, &signals)
 }
 
 /// Makes a container. Until its log says that it is kept, it goes when its owner does.

@@ -8,6 +8,8 @@ use nix::unistd::Pid;
 
 use crate::cgroup::{self, Group, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
+use crate::io::session::Session;
+use crate::io::streams::Stdio;
 use crate::moment::Moment;
 use crate::namespaces::{self, Joins};
 use crate::net::{Connected, Network, Prepared, hosts};
@@ -64,15 +66,18 @@ impl Start<'_> {
     pub(crate) fn run(
         &self,
         container: &mut Container,
+        session: &mut Session,
         executed: &mut dyn FnMut() -> Result<()>,
         warn: Warn<'_>,
     ) -> Result<Exit> {
+        let stdio = session.begin(self.spec, self.detached, (&container.dir, &container.data))?;
         let hierarchies = cgroup::of_host()?;
         let (ones, two) = self.groups(&hierarchies, container)?;
-        let (running, netns) = self.first_process(&hierarchies, ones, two.as_deref(), container)?;
-        let wired = self.wire(&running, netns, container, warn);
+        let (running, netns) = self.first_process(&hierarchies, ones, two.as_deref(), &stdio, container)?;
+        drop(stdio);
+        let wired = self.wire(&running, netns, container, session, warn);
         let attended = wired.and_then(|(connected, started_at)| {
-            let code = running.attend(!self.detached, &mut || {
+            let code = running.attend(!self.detached, session.pump(), &mut || {
                 self.executed(&running, container)?;
                 executed()?;
                 self.announce(&connected, warn);
@@ -80,7 +85,9 @@ impl Start<'_> {
             })?;
             Ok(self.ended(code, started_at, container, &hierarchies))
         });
-        attended.map_err(|error| running.kill(error))
+        let ended = attended.map_err(|error| running.kill(error));
+        session.drain();
+        ended
     }
 
     /// The command has taken over.
@@ -135,13 +142,15 @@ impl Start<'_> {
         hierarchies: &[Hierarchy],
         groups: Vec<PathBuf>,
         unified: Option<&Path>,
+        stdio: &Stdio,
         container: &mut Container,
     ) -> Result<(Running<'_>, Option<OwnedFd>)> {
         let ops = plan(self.spec, &self.prepared);
         self.prepared.pin_joined(container)?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
         let (shm, detached, data) = (self.joins.shm(), self.detached, &self.dirs.data);
-        let child = Child { spec: self.spec, ops: &ops, data, place: &place, groups, hierarchies, shm, detached };
+        let child =
+            Child { spec: self.spec, ops: &ops, data, place: &place, groups, hierarchies, shm, stdio, detached };
         let unified =
             unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
@@ -195,9 +204,11 @@ impl Start<'_> {
         running: &Running<'_>,
         netns: Option<OwnedFd>,
         container: &mut Container,
+        session: &mut Session,
         warn: Warn<'_>,
     ) -> Result<(Connected, Moment)> {
         let (connected, files) = self.prepared.connect(container, self.store, netns.as_ref(), warn)?;
+        session.connect(&running.channel, self.spec.io.size, Some(&container.dir))?;
         let started_at = self.publish(running, container)?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.

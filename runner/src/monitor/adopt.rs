@@ -8,14 +8,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 
-use nix::poll::PollTimeout;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
+use crate::io::pump::Pump;
+use crate::io::session::Session;
 use crate::moment::Moment;
-use crate::process::signals::Signals;
+use crate::process::signals::{self, Signals};
 use crate::spec::Dirs;
 use crate::state::{Container, Exit, Info, Store, Task, info, recover};
 use crate::sys;
@@ -52,23 +54,29 @@ pub(crate) fn run(id: &Name, dirs: &Dirs) -> Result<()> {
 }
 
 fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info) -> Result<()> {
-    isolate(&container, None)?;
+    isolate(&container, std::iter::empty())?;
     let spec = container.spec()?;
     let monitor = Monitor { store, dirs, spec: &spec, signals: Signals::block()? };
+    // Without its streams it still must be attended.
+    let mut session = Session::adopt(&spec, (&container.dir, &container.data)).unwrap_or_default();
     let ended = match info.task().open() {
         Some(pidfd) => {
             container.publish(&Info { monitor: Task::of(Pid::this()), ..info.clone() })?;
-            watch(&pidfd, &container, &info)
+            watch(&pidfd, &container, &info, &mut session)
         }
         None => recover::last(&container, &info),
     };
-    monitor.go_on(container, Ok(ended), &mut |_| ());
+    session.drain();
+    monitor.go_on(container, Ok(ended), &mut session, &mut |_| ());
     Ok(())
 }
 
 /// Waits for the end of the process behind `pidfd`, and for its status.
-fn watch(pidfd: &OwnedFd, container: &Container, info: &Info) -> Exit {
-    info::has_ended_within(pidfd, PollTimeout::NONE);
+fn watch(pidfd: &OwnedFd, container: &Container, info: &Info, session: &mut Session) -> Exit {
+    match session.pump() {
+        Some(pump) => pump_until_end(pidfd, info, pump),
+        None => drop(info::has_ended_within(pidfd, PollTimeout::NONE)),
+    }
     let finished_at = Moment::now();
     let exit_code = status(pidfd, info.task());
     let unknown =
@@ -81,6 +89,23 @@ fn watch(pidfd: &OwnedFd, container: &Container, info: &Info) -> Exit {
         restarts: info.restarts,
         stopped: container.is_stopping(),
         oom_killed: cgroup::stats::oom_kills(&container.cgroups()) > 0,
+    }
+}
+
+/// Does for those who are attached what a monitor does.
+fn pump_until_end(pidfd: &OwnedFd, info: &Info, pump: &mut Pump) {
+    loop {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(pump.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        let [ended, ready] = fds.map(|fd| fd.any().unwrap_or(true));
+        if ended {
+            return;
+        }
+        if ready {
+            for number in pump.turn().unwrap_or_default() {
+                signals::forward(pidfd.as_fd(), Pid::from_raw(info.pid), number);
+            }
+        }
     }
 }
 

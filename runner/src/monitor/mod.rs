@@ -12,7 +12,7 @@ pub(crate) mod adopt;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
@@ -21,7 +21,8 @@ use nix::unistd::{Pid, chdir, pipe2, setsid};
 
 use crate::container::end;
 use crate::container::start::Start;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, Status};
+use crate::io::session::Session;
 use crate::net::lookup;
 use crate::process::signals::Signals;
 use crate::spec::{Dirs, Restart, Spec};
@@ -39,16 +40,23 @@ struct Monitor<'a> {
 }
 
 /// Starts `container` with a monitor of its own. Comes back when the command is executed; an error means that it was not, and
-/// what was made for it has been removed.
-pub(crate) fn spawn(store: &Store, dirs: &Dirs, container: Container, spec: &Spec) -> Result<()> {
+/// what was made for it has been removed. `client` is one end of a line to somebody who wants to be attached.
+pub(crate) fn spawn(
+    store: &Store,
+    dirs: &Dirs,
+    container: Container,
+    spec: &Spec,
+    client: Option<OwnedFd>,
+) -> Result<()> {
+    let session = Session::new(client);
     let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).context(|| "make a pipe")?;
     match fork().context(|| "start the monitor")? {
         Cloned::Child => {
             drop(ours);
-            become_monitor(store, dirs, container, spec, File::from(theirs))
+            become_monitor(store, dirs, container, spec, session, File::from(theirs))
         }
         Cloned::Parent { pidfd, .. } => {
-            drop(theirs);
+            drop((theirs, session));
             let heard = listen(File::from(ours));
             if let Some(answer) = heard {
                 return answer;
@@ -69,7 +77,14 @@ fn listen(mut pipe: File) -> Option<Result<()>> {
     serde_json::from_slice(&text).ok()
 }
 
-fn become_monitor(store: &Store, dirs: &Dirs, mut container: Container, spec: &Spec, report: File) -> ! {
+fn become_monitor(
+    store: &Store,
+    dirs: &Dirs,
+    mut container: Container,
+    spec: &Spec,
+    mut session: Session,
+    report: File,
+) -> ! {
     let mut report = Some(report);
     let told = |answer: Result<()>, report: &mut Option<File>| {
         if let Some(mut pipe) = report.take() {
@@ -77,15 +92,15 @@ fn become_monitor(store: &Store, dirs: &Dirs, mut container: Container, spec: &S
             let _ = pipe.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
         }
     };
-    let isolated = isolate(&container, report.as_ref());
+    let isolated = isolate(&container, report.iter().map(AsRawFd::as_raw_fd).chain(session.client()));
     let monitor = isolated.and_then(|()| Ok(Monitor { store, dirs, spec, signals: Signals::block()? }));
     match monitor {
         Ok(monitor) => {
-            let first = monitor.run(&mut container, 0, &mut || {
+            let first = monitor.run(&mut container, 0, &mut session, &mut || {
                 told(Ok(()), &mut report);
                 Ok(())
             });
-            monitor.go_on(container, first, &mut |error| told(Err(error), &mut report));
+            monitor.go_on(container, first, &mut session, &mut |error| told(Err(error), &mut report));
         }
         Err(error) => {
             let _ = undo::finish(store, container, false);
@@ -96,41 +111,56 @@ fn become_monitor(store: &Store, dirs: &Dirs, mut container: Container, spec: &S
 }
 
 /// Leaves the caller's session, directory and descriptors.
-fn isolate(container: &Container, report: Option<&File>) -> Result<()> {
+fn isolate(container: &Container, more: impl Iterator<Item = RawFd>) -> Result<()> {
     setsid().context(|| "leave the caller's session")?;
     chdir("/").context(|| "leave the caller's directory")?;
     let null = File::options().read(true).write(true).open("/dev/null").context(|| "open /dev/null")?;
     sys::replace_stdio(null.as_fd()).context(|| "leave the caller's terminal")?;
     drop(null);
     let mut kept: Vec<_> = container.descriptors().iter().map(|file| file.as_raw_fd()).collect();
-    kept.extend(report.map(AsRawFd::as_raw_fd));
+    kept.extend(more);
     sys::close_all_but(kept).context(|| "close inherited descriptors")
 }
 
 impl Monitor<'_> {
     /// Runs the container once, to its end.
-    fn run(&self, container: &mut Container, restarts: u32, executed: &mut dyn FnMut() -> Result<()>) -> Result<Exit> {
+    fn run(
+        &self,
+        container: &mut Container,
+        restarts: u32,
+        session: &mut Session,
+        executed: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Exit> {
         // Nobody is there to be warned.
         let networks = lookup(self.spec, self.dirs)?;
         let mut start = Start::new(self.spec, networks, self.store, self.dirs, &self.signals, &mut |_| ())?;
         start.detached = true;
         start.restarts = restarts;
-        start.run(container, executed, &mut |_| ())
+        start.run(container, session, executed, &mut |_| ())
     }
 
     /// Sees to the end of a run, and to the runs after it if the policy says so. `failed` is told if the first one could not
     /// begin.
-    fn go_on(&self, mut container: Container, mut ended: Result<Exit>, failed: &mut dyn FnMut(Error)) {
+    fn go_on(
+        &self,
+        mut container: Container,
+        mut ended: Result<Exit>,
+        session: &mut Session,
+        failed: &mut dyn FnMut(Error),
+    ) {
         let first = ended.as_ref().err().cloned();
         let mut pause = None;
         let mut restarts = ended.as_ref().map_or(0, |exit| exit.restarts);
         let mut ran = ended.as_ref().map_or(Duration::ZERO, Exit::lasted);
+        let mut last;
         loop {
             let code = end::write(&mut container, self.spec, ended).ok();
+            last = code;
             let again = first.is_none() && !container.is_stopping() && self.spec.life.restart.applies(code, restarts);
             if !again || undo::run(self.store, &container).is_err() {
                 break;
             }
+            session.farewell(code.unwrap_or_default());
             let wait = Restart::back_off(pause, ran);
             pause = Some(wait);
             if !self.wait(&container, wait, restarts) || container.begin_log().is_err() {
@@ -138,11 +168,13 @@ impl Monitor<'_> {
             }
             restarts += 1;
             let begun = Instant::now();
-            ended = self.run(&mut container, restarts, &mut || Ok(()));
+            ended = self.run(&mut container, restarts, session, &mut || Ok(()));
             ran = begun.elapsed();
         }
         // What could not be undone stays on record; the next `xnet` will tell about it.
         let _ = undo::finish(self.store, container, false);
+        // Those who hear it find the container put away.
+        session.farewell(last.unwrap_or(Status::Setup.code()));
         if let Some(error) = first {
             failed(error);
         }

@@ -1,13 +1,16 @@
 //! The line between the container's first process and its parent, as typed messages.
 //!
-//! Child to parent: `failed` ends the story; `executing` is the last word before the command takes over, and the
-//! socket's end after it says that it did. An end without either means that the child was killed on the way.
+//! Child to parent: `terminal` hands over the master of a terminal that was made inside; `failed` ends the story;
+//! `executing` is the last word before the command takes over, and the socket's end after it says that it did. An end
+//! without either means that the child was killed on the way.
 //! Parent to child: `network_ready`, once.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Context, Error, Result};
@@ -21,11 +24,31 @@ pub(crate) enum Report {
     Failed(Error),
     /// All is set up; `execve` comes next.
     Executing,
+    /// The container's terminal was made; its master comes along.
+    Terminal,
+    /// The process that will execute the command was born, as a child of the reader; its descriptor comes along.
+    Born {
+        /// Its number on the host.
+        pid: i32,
+    },
+}
+
+/// A child that somebody else has made for us.
+#[derive(Debug)]
+pub(crate) struct Born {
+    /// Its number.
+    pub(crate) pid: Pid,
+    /// The process itself.
+    pub(crate) pidfd: OwnedFd,
 }
 
 /// The parent's end.
 #[derive(Debug)]
-pub(crate) struct ParentEnd(OwnedFd);
+pub(crate) struct ParentEnd {
+    socket: OwnedFd,
+    /// Heard while something else was awaited.
+    early: RefCell<Option<Report>>,
+}
 
 /// The child's end.
 #[derive(Debug)]
@@ -35,7 +58,7 @@ pub(crate) struct ChildEnd(OwnedFd);
 pub(crate) fn pair() -> Result<(ParentEnd, ChildEnd)> {
     let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
         .context(|| "make a socket pair")?;
-    Ok((ParentEnd(a), ChildEnd(b)))
+    Ok((ParentEnd { socket: a, early: RefCell::new(None) }, ChildEnd(b)))
 }
 
 impl ParentEnd {
@@ -51,18 +74,55 @@ impl ParentEnd {
             return Err(Error::new(format!("more than {} mounts in a user namespace", scm::MOST)));
         }
         let text = serde_json::to_vec(message).context(|| "encode a message")?;
-        scm::send(self.0.as_fd(), &text, fds).context(|| "talk to the other process")
+        scm::send(self.socket.as_fd(), &text, fds).context(|| "talk to the other process")
     }
 
     /// The next report; `None` when the other end is closed.
     pub(crate) fn report(&self) -> Result<Option<Report>> {
-        read(self.0.as_fd())
+        match self.early.take() {
+            Some(report) => Ok(Some(report)),
+            None => read(self.socket.as_fd()),
+        }
+    }
+
+    /// Waits until the command's process is born. It may have something to report before the one that has made it.
+    ///
+    /// # Errors
+    ///
+    /// What that one has failed of instead.
+    pub(crate) fn await_birth(&self) -> Result<Born> {
+        loop {
+            match read_with_fd(self.socket.as_fd())? {
+                Some((Report::Born { pid }, Some(pidfd))) => return Ok(Born { pid: Pid::from_raw(pid), pidfd }),
+                Some((report, _)) => drop(self.early.replace(Some(report))),
+                None => {
+                    return Err(match self.early.take() {
+                        Some(Report::Failed(error)) => error,
+                        _ => Error::new("the process was killed on its way into the container; nothing was run"),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits for the terminal, which must be the next that the child has to report.
+    ///
+    /// # Errors
+    ///
+    /// What the child has failed of instead.
+    pub(crate) fn terminal(&self) -> Result<OwnedFd> {
+        let died = || Error::new("the process was killed while it made its terminal; nothing was run");
+        match read_with_fd(self.socket.as_fd())?.ok_or_else(died)? {
+            (Report::Failed(error), _) => Err(error),
+            (Report::Terminal, Some(master)) => Ok(master),
+            _ => Err(Error::new("the process has not handed over its terminal")),
+        }
     }
 }
 
 impl AsFd for ParentEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -91,6 +151,21 @@ impl ChildEnd {
     /// Announces `execve`.
     pub(crate) fn executing(&self) -> Result<()> {
         write(self.0.as_fd(), &Report::Executing)
+    }
+
+    /// Hands over the master of a terminal.
+    pub(crate) fn hand_over(&self, master: BorrowedFd<'_>) -> Result<()> {
+        self.report_with(&Report::Terminal, master)
+    }
+
+    /// Hands over a child that belongs to the reader.
+    pub(crate) fn born(&self, pid: Pid, pidfd: BorrowedFd<'_>) -> Result<()> {
+        self.report_with(&Report::Born { pid: pid.as_raw() }, pidfd)
+    }
+
+    fn report_with(&self, report: &Report, fd: BorrowedFd<'_>) -> Result<()> {
+        let text = serde_json::to_vec(report).context(|| "encode a message")?;
+        scm::send(self.0.as_fd(), &text, &[fd]).context(|| "hand a descriptor over")
     }
 
     /// The descriptor, to be kept when all others are closed.
@@ -125,6 +200,16 @@ fn read<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<Option<T>> {
         return Ok(None);
     }
     serde_json::from_slice(buffer.get(..length).unwrap_or_default()).map(Some).context(|| "decode a message")
+}
+
+fn read_with_fd(socket: BorrowedFd<'_>) -> Result<Option<(Report, Option<OwnedFd>)>> {
+    let mut buffer = vec![0; LARGEST];
+    let (length, mut fds) = scm::receive(socket, &mut buffer).context(|| "listen to the other process")?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let text = buffer.get(..length).unwrap_or_default();
+    serde_json::from_slice(text).map(|report| Some((report, fds.pop()))).context(|| "decode a message")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
+use crate::io::streams::Stdio;
 use crate::seccomp;
 use crate::setup::apply::{Setup, Trees};
 use crate::setup::files::Files;
@@ -37,6 +38,7 @@ pub(crate) struct Child<'a> {
     pub(crate) shm: Option<SharedMemory>,
     /// Whether the command lives on when the parent does not.
     pub(crate) detached: bool,
+    pub(crate) stdio: &'a Stdio,
 }
 
 /// The only descriptor besides stdio that the child keeps.
@@ -59,7 +61,7 @@ impl Child<'_> {
 
     /// Sets the container up and becomes the command; or tells the parent why not, and ends.
     pub(crate) fn run(&self, channel: ChildEnd) -> ! {
-        let channel = match isolate(channel) {
+        let channel = match self.stdio.install().and_then(|()| isolate(channel)) {
             Ok(channel) => channel,
             // Without the line there is nobody to be told; the parent sees its end.
             Err(error) => sys::exit_now(error.status.code()),
@@ -93,6 +95,8 @@ impl Child<'_> {
             filters: &filters,
             shm: self.shm.clone(),
             account: None,
+            stdio: self.stdio,
+            terminal: None,
             channel,
             files: Files::default(),
             root: None,

@@ -7,6 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
 use crate::error::{Context, Error, Result};
+use crate::io::pump::Pump;
 use crate::sys;
 
 use super::channel::{ParentEnd, Report};
@@ -37,12 +38,21 @@ impl Running<'_> {
     ///
     /// `executed` is called once, when the command is executed. Signals that come before are kept and delivered then; if
     /// they are not to be forwarded at all, they are dropped.
-    pub(crate) fn attend(&self, forward: bool, executed: &mut dyn FnMut() -> Result<()>) -> Result<u8> {
+    /// `pump` moves what it says and what is typed, if that is to be moved.
+    pub(crate) fn attend(
+        &self,
+        forward: bool,
+        mut pump: Option<&mut Pump>,
+        executed: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<u8> {
         let mut stage = Stage::SettingUp;
         let mut queued = Vec::new();
         let mut died_of = None;
         loop {
-            let (signalled, spoke, ended) = self.poll(stage != Stage::Executed)?;
+            let [signalled, ended, pumping, spoke] = self.poll(pump.as_deref(), stage != Stage::Executed)?;
+            if let Some(pump) = pump.as_deref_mut().filter(|_| pumping) {
+                queued.extend(pump.turn()?);
+            }
             if spoke {
                 stage = self.listen(stage)?;
                 if stage == Stage::Executed {
@@ -76,11 +86,15 @@ impl Running<'_> {
         }
     }
 
-    fn poll(&self, listening: bool) -> Result<(bool, bool, bool)> {
+    /// Whether there are signals, the end, something to pump, a word.
+    fn poll(&self, pump: Option<&Pump>, listening: bool) -> Result<[bool; 4]> {
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
         ];
+        let nothing = self.signals.as_fd();
+        let flags = if pump.is_some() { PollFlags::POLLIN } else { PollFlags::empty() };
+        fds.push(PollFd::new(pump.map_or(nothing, AsFd::as_fd), flags));
         if listening {
             fds.push(PollFd::new(self.channel.as_fd(), PollFlags::POLLIN));
         }
@@ -89,13 +103,16 @@ impl Running<'_> {
             answer => drop(answer.context(|| "wait for the container")?),
         }
         let ready = |n: usize| fds.get(n).and_then(PollFd::any).unwrap_or(false);
-        Ok((ready(0), ready(2), ready(1)))
+        Ok([0, 1, 2, 3].map(ready))
     }
 
     fn listen(&self, stage: Stage) -> Result<Stage> {
         match (self.channel.report()?, stage) {
             (Some(Report::Executing), _) => Ok(Stage::Executing),
             (Some(Report::Failed(error)), _) => Err(error),
+            (Some(Report::Terminal | Report::Born { .. }), _) => {
+                Err(Error::new("the process has made something that nobody has asked for"))
+            }
             (None, Stage::Executing) => Ok(Stage::Executed),
             (None, _) => Err(Error::new(
                 "the container's first process was killed while it was being set up (out of memory?); nothing was run",

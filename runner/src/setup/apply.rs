@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -14,6 +14,7 @@ use nix::unistd::{chdir, fchdir, getcwd, pivot_root, sethostname, setsid};
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Error, Result};
 use crate::fault;
+use crate::io::streams::Stdio;
 use crate::process::channel::ChildEnd;
 use crate::seccomp::Filter;
 use crate::spec::Process;
@@ -27,7 +28,7 @@ use super::op::Op;
 use super::path::Root;
 use super::privilege::{self, Account};
 use super::trees::{Maker, RootTree, Tree};
-use super::{dev, kernel, mounts, namespace};
+use super::{console, dev, kernel, mounts, namespace};
 
 /// The state of a set-up that is under way.
 #[derive(Debug)]
@@ -50,6 +51,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) account: Option<Account>,
     /// The container has a user namespace of its own.
     pub(crate) user_namespace: bool,
+    /// The standard streams.
+    pub(crate) stdio: &'a Stdio,
+    /// The container's terminal, once it is made.
+    pub(crate) terminal: Option<OwnedFd>,
     /// The line to the parent.
     pub(crate) channel: &'a ChildEnd,
     /// What the parent has sent over it.
@@ -100,6 +105,8 @@ impl Setup<'_> {
             Op::Domainname(name) => sys::set_domainname(name).context(|| "setdomainname"),
             Op::Pivot => self.pivot(),
             Op::Workdir(path) => enter(path),
+            Op::Console => self.console(),
+            Op::Stdio => self.connect(),
             Op::Time(offsets) => namespace::shift_clocks(offsets),
             Op::Join(joined) => namespace::join(joined),
             Op::Sysctl(sysctl) => kernel::set(sysctl),
@@ -107,7 +114,7 @@ impl Setup<'_> {
             Op::Keyring => kernel::leave_keyring(),
             Op::Limit(limit) => kernel::limit(limit),
             Op::Privileges => {
-                self.account = Some(privilege::become_user(self.process, self.filters)?);
+                self.account = Some(privilege::become_user(self.process, self.filters, self.stdio)?);
                 Ok(())
             }
             Op::AwaitNetwork => {
@@ -160,6 +167,25 @@ impl Setup<'_> {
             Op::ReadOnly(path) => self.read_only(path),
             other => Err(Error::new(format!("{} is no mount", other.name()))),
         }
+    }
+
+    fn console(&mut self) -> Result<()> {
+        let (master, terminal) = console::open(self.root()?)?;
+        console::attach(self.root()?, &terminal)?;
+        self.channel.hand_over(master.as_fd())?;
+        self.terminal = Some(terminal);
+        Ok(())
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        let null = || {
+            let null = self.null.as_ref().ok_or_else(|| Error::new("there is no /dev yet"))?;
+            // The host's procfs, until the new root is the root.
+            let path = format!("/proc/self/fd/{}", null.as_raw_fd());
+            fs::File::options().read(true).write(true).open(path).map(OwnedFd::from).context(|| "open /dev/null")
+        };
+        self.stdio.complete(self.terminal.take().as_ref(), &null)?;
+        self.stdio.control()
     }
 
     fn root(&self) -> Result<&Root> {

@@ -84,7 +84,7 @@ pub(crate) fn limit(limit: &Rlimit) -> Result<()> {
 }
 
 /// Gives the container a session keyring of its own. A kernel without keyrings has none to be shared.
-pub(super) fn leave_keyring() -> Result<()> {
+pub(crate) fn leave_keyring() -> Result<()> {
     match sys::keyring::join_new_session() {
         Err(Errno::ENOSYS) => Ok(()),
         answer => answer.context(|| "make a session keyring"),

@@ -18,6 +18,7 @@
 //!  6. pivot, drop what is not needed, check the working directory, execute.
 
 pub(crate) mod apply;
+pub(crate) mod console;
 pub(crate) mod dev;
 pub(crate) mod files;
 pub(crate) mod kernel;

@@ -54,6 +54,10 @@ pub enum Op {
     SharedMemory,
     /// Mount what the user wants mounted.
     Mount(Mount),
+    /// Make a terminal, and `/dev/console` of it.
+    Console,
+    /// Connect standard streams that only exist inside: the terminal, or an empty input.
+    Stdio,
     /// Make a path unreadable by mounting something empty over it.
     Mask(PathBuf),
     /// Make a path read-only by mounting it over itself.
@@ -125,6 +129,9 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, doma
     if let NamespaceMode::Host | NamespaceMode::Container(_) = spec.namespaces.ipc {
         ops.push(Op::SharedMemory);
     }
+    if spec.io.tty {
+        ops.push(Op::Console);
+    }
     let own_etc = early.iter().any(|mount| mount.target == Path::new("/etc"));
     ops.extend(early.into_iter().map(Op::Mount));
     ops.extend(spec.security.masked.iter().cloned().map(Op::Mask));
@@ -135,7 +142,7 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, doma
         ops.push(Op::Files);
     }
     ops.extend(late.into_iter().map(Op::Mount));
-    ops.extend([Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
+    ops.extend([Op::Stdio, Op::Pivot, Op::Workdir(spec.process.workdir.clone())]);
     // The working directory may have to be made before.
     if spec.root.readonly {
         ops.push(Op::ReadOnlyRoot);
@@ -176,6 +183,8 @@ impl Op {
             Self::Dev => "dev",
             Self::SharedMemory => "shared-memory",
             Self::Mount(_) => "mount",
+            Self::Console => "console",
+            Self::Stdio => "stdio",
             Self::Mask(_) => "mask",
             Self::ReadOnly(_) => "read-only",
             Self::AwaitNetwork => "await-network",
@@ -220,6 +229,8 @@ impl fmt::Display for Op {
             Self::Cgroups { writable } => write!(f, "mount -t cgroup -o {} cgroup /sys/fs/cgroup", mode(writable)),
             Self::Dev => f.write_str("mount -t tmpfs -o nosuid,noexec,mode=755 tmpfs /dev, with its nodes and mounts"),
             Self::SharedMemory => f.write_str("mount --bind the other side's /dev/shm /dev/shm"),
+            Self::Console => f.write_str("mount --bind /dev/pts/0 /dev/console"),
+            Self::Stdio => f.write_str("connect standard input, output and error"),
             Self::Mask(path) => write!(f, "mount an empty {}", path.display()),
             Self::ReadOnly(path) => write!(f, "mount --rbind -o ro {0} {0}", path.display()),
             Self::Mount(mount) => mount.fmt(f),

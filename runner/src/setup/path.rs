@@ -35,6 +35,18 @@ impl Root {
         self.resolve(path, OFlag::O_PATH, ResolveFlag::RESOLVE_NO_SYMLINKS)
     }
 
+    /// The file at `path`, opened with `flags`; a symbolic link in any place is refused with `ELOOP`.
+    pub(crate) fn open_file(&self, path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+        self.resolve(path, flags, ResolveFlag::RESOLVE_NO_SYMLINKS)
+    }
+
+    /// The directory that `path` of the container leads to, links resolved as the container would resolve them. Links of
+    /// /proc which lead to open files are refused.
+    pub(crate) fn find_dir(&self, path: &Path) -> nix::Result<OwnedFd> {
+        let inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        self.lookup(path, OFlag::O_PATH | OFlag::O_DIRECTORY, inside)
+    }
+
     /// The directory `path` as a mount target; made when it is missing. Anything else at its place is refused.
     pub(crate) fn mount_point(&self, path: &str) -> Result<OwnedFd> {
         let refused = |errno: Errno| match errno {

@@ -4,6 +4,7 @@
 //! made and never changes afterwards, so that a later start means what the first one meant.
 
 mod capabilities;
+mod io;
 mod life;
 mod limits;
 pub(crate) mod mount;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Name;
 
 pub use capabilities::{Capabilities, Capability, CapabilitySet, default_set};
+pub use io::{Attach, Driver, Io, Log, Size, Stdin};
 pub use life::{Life, Restart, STOP_TIMEOUT, Signal};
 pub use limits::{
     Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
@@ -75,6 +77,9 @@ pub struct Spec {
     pub security: Security,
     /// What it sees as `/`.
     pub root: Root,
+    /// How its standard streams are connected.
+    #[serde(default)]
+    pub io: Io,
     /// How it is connected.
     pub net: Net,
     /// What it may use.

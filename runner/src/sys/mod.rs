@@ -17,6 +17,7 @@ pub(crate) mod scm;
 pub(crate) mod sealed;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
+pub(crate) mod tty;
 pub(crate) mod xattr;
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -29,6 +30,11 @@ fn owned(answer: libc::c_long) -> nix::Result<OwnedFd> {
     let fd = RawFd::try_from(Errno::result(answer)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just opened this descriptor for us, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes over a descriptor which a call has just opened for us and answered as a number.
+pub(crate) fn adopt(number: RawFd) -> nix::Result<OwnedFd> {
+    owned(libc::c_long::from(number))
 }
 
 /// Closes every descriptor from `first` on.
@@ -72,6 +78,28 @@ pub(crate) fn move_fd(fd: OwnedFd, number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: numbers only. What was at `number` is not used afterwards: the caller is the container's first
     // process, which lets go of everything that it has inherited.
     owned(libc::c_long::from(unsafe { libc::dup3(fd.as_raw_fd(), number, libc::O_CLOEXEC) }))
+}
+
+/// A copy of a descriptor, with a number not below `least`; closed on exec.
+pub(crate) fn copy_fd(fd: BorrowedFd<'_>, least: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    owned(libc::c_long::from(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) }))
+}
+
+/// Makes `number` another name for an open descriptor, in place of what is there; kept on exec.
+pub(crate) fn put_fd(fd: BorrowedFd<'_>, number: RawFd) -> nix::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: numbers only; the descriptor stays as it is but for the flag.
+        return Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop);
+    }
+    // SAFETY: numbers only. Callers replace standard streams, which nobody owns as a value.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
+}
+
+/// Standard stream 0, 1 or 2.
+pub(crate) fn standard(number: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: standard streams are never closed; at worst one was not open to begin with, which calls answer with EBADF.
+    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Ends this process at once: no destructor, no buffered output of the process that this one is a copy of.

@@ -63,7 +63,7 @@ impl Sandbox {
 
     /// `xnet run --rm OPTIONS -- CMD`, with the sandbox's cgroup.
     pub fn run_command(&self, options: &[&str], cmd: &[&str]) -> Command {
-        let fixed = ["run", "--rm", "--cgroup-parent", &self.cgroup];
+        let fixed = ["run", "--rm", "-i", "--cgroup-parent", &self.cgroup];
         self.command(&[&fixed, options, &["--"], cmd].concat())
     }
 

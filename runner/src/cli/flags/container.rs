@@ -11,7 +11,7 @@ use crate::spec::{Dirs, Hostname, Mount, NamespaceMode, Root, Source, Spec, moun
 use crate::state::Store;
 use crate::storage;
 
-use super::{LifeFlags, LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
+use super::{IoFlags, LifeFlags, LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
 
 /// A container, as typed.
 #[derive(Debug, Args)]
@@ -30,15 +30,18 @@ pub(in crate::cli) struct ContainerFlags {
     net: NetFlags,
     #[command(flatten)]
     limits: LimitFlags,
+    #[command(flatten)]
+    io: IoFlags,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
 impl ContainerFlags {
-    /// The container that is meant.
-    pub(in crate::cli) fn spec(&self, dirs: &Dirs) -> Result<Spec> {
+    /// The container that is meant, for the background (`detach`) or to be attended.
+    pub(in crate::cli) fn spec(&self, dirs: &Dirs, detach: bool) -> Result<Spec> {
         let id = Name::random()?;
+        let life = self.life.life()?;
         let (net, ignored) = self.net.net()?;
         ignored.iter().for_each(complain);
         let namespaces = self.namespaces.namespaces(&id)?;
@@ -56,7 +59,8 @@ impl ContainerFlags {
             net,
             limits: self.limits.limits()?,
             cgroup_parent: self.limits.cgroup_parent.clone(),
-            life: self.life.life()?,
+            io: self.io.io(detach, life.auto_remove)?,
+            life,
             name: self.life.name.clone(),
             id,
         })
@@ -112,5 +116,5 @@ pub(crate) fn spec_of(args: &[&str]) -> Spec {
     }
     let line: Line = clap::Parser::parse_from([&["run"], args].concat());
     let dirs = Dirs { data: "/data".into(), state: "/state".into(), netns: "/netns".into(), conf: "/conf".into() };
-    line.container.spec(&dirs).unwrap()
+    line.container.spec(&dirs, false).unwrap()
 }

@@ -2,6 +2,8 @@
 //! that it means.
 
 mod container;
+mod env;
+mod io;
 mod life;
 mod limits;
 mod namespaces;
@@ -13,6 +15,8 @@ mod security;
 pub(super) use container::ContainerFlags;
 #[cfg(test)]
 pub(crate) use container::spec_of;
+pub(super) use env::{EnvFlags, text};
+pub(super) use io::IoFlags;
 pub(super) use life::LifeFlags;
 pub(super) use limits::{CommonLimitFlags, LimitFlags};
 pub(super) use namespaces::NamespaceFlags;

@@ -1,7 +1,7 @@
 //! Options about the command and its rights.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use clap::Args;
 use crate::error::{Error, Result};
 use crate::spec::{Process, Rlimit, User, Who};
 
-use super::SecurityFlags;
+use super::{EnvFlags, SecurityFlags, text};
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -17,9 +17,8 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Process")]
 pub(in crate::cli) struct ProcessFlags {
-    /// Set an environment variable; without a value it is taken from the caller's environment
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
-    env: Vec<OsString>,
+    #[command(flatten)]
+    env: EnvFlags,
     /// The working directory inside; made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = "/")]
     workdir: PathBuf,
@@ -70,34 +69,12 @@ impl ProcessFlags {
         })
     }
 
-    /// Defaults first, then `-e` in order; a later value of the same variable replaces an earlier one.
+    /// Defaults first, then what was asked for.
     fn environment(&self, hostname: &str) -> Result<Vec<String>> {
         let mut all = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
         all.extend(env::var("TERM").ok().map(|term| format!("TERM={term}")));
-        for entry in &self.env {
-            let entry = text(entry)?;
-            let key = key(&entry);
-            if key.is_empty() {
-                return Err(Error::new(format!("invalid environment entry {entry:?}: it has no name")));
-            }
-            all.retain(|old| self::key(old) != key);
-            if key.len() < entry.len() {
-                all.push(entry);
-            } else if let Some(value) = env::var_os(&entry) {
-                all.push(format!("{entry}={}", text(&value)?));
-            }
-        }
-        Ok(all)
+        self.env.over(all)
     }
-}
-
-/// Arguments and variables are written down as JSON, which holds text only.
-fn text(word: &OsStr) -> Result<String> {
-    let word = word.to_str().ok_or_else(|| Error::new(format!("{} is not UTF-8", word.display())))?;
-    if word.contains('\0') {
-        return Err(Error::new(format!("{word:?} holds a NUL byte")));
-    }
-    Ok(word.to_owned())
 }
 
 /// A mask for the nine permission bits.
@@ -105,9 +82,4 @@ fn octal(text: &str) -> Result<u32> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let mask = digits.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|mask| *mask <= 0o777);
     mask.ok_or_else(|| Error::new(format!("invalid mask {text:?}: expected an octal number up to 0777")))
-}
-
-/// The part before the first `=`.
-fn key(entry: &str) -> &str {
-    entry.split('=').next().unwrap_or_default()
 }

@@ -17,7 +17,7 @@ pub(in crate::cli) struct Create {
 
 impl Create {
     pub(in crate::cli) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let spec = self.container.spec(dirs)?;
+        let spec = self.container.spec(dirs, false)?;
         container::create(&spec, dirs, &mut complain)?;
         println!("{}", spec.id);
         Ok(0)

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::cli::complain;
+use crate::cli::streams::{Attaching, check_terminal, status};
 use crate::container::{self, control};
 use crate::error::{Error, Result};
 use crate::spec::Dirs;
@@ -15,6 +16,8 @@ pub(in crate::cli) struct Start {
     /// Stay until the container has ended, and pass its output and status on
     #[arg(short, long)]
     attach: bool,
+    #[command(flatten)]
+    attaching: Attaching,
     /// Ids, names, or beginnings of ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -25,7 +28,11 @@ impl Start {
         match self.containers.as_slice() {
             [one] if self.attach => {
                 let store = container::open(dirs, &mut complain)?;
-                control::start_attached(&store, dirs, &store.find(one)?, &mut complain)
+                let id = store.find(one)?;
+                let io = store.spec(&id)?.io;
+                let options = self.attaching.options(&io);
+                check_terminal(options.stdin, io.tty)?;
+                control::start_attached(&store, dirs, &id, &options, &mut complain).map(status)
             }
             _ if self.attach => Err(Error::new("only one container can be attached to")),
             all => each::one_by_one(dirs, all, |store, id| control::start(store, dirs, id)),

@@ -27,6 +27,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Context, Error, Result};
+use crate::io::streams::Stdio;
 use crate::seccomp::{self, Filter};
 use crate::spec::{Capabilities, CapabilitySet, Process, Rights};
 use crate::sys::caps;
@@ -37,11 +38,12 @@ pub(crate) use account::Account;
 
 /// The last step before the command: this process becomes its user, as the files of the root that it is in say. A filter
 /// that is to be installed by a process which could gain privileges later needs those that it has now, and is installed
-/// here; all others wait until the very end.
-pub(crate) fn become_user(process: &Process, filters: &[Filter]) -> Result<Account> {
+/// here; all others wait until the very end. The streams that were made for it become its own.
+pub(crate) fn become_user(process: &Process, filters: &[Filter], stdio: &Stdio) -> Result<Account> {
     let rights = process.rights();
     let root = Root::open(Path::new("/")).context(|| "open /")?;
     let account = Account::find(&rights, &root)?;
+    stdio.give_to(Uid::from_raw(account.uid))?;
     if !rights.no_new_privileges {
         seccomp::install(filters)?;
     }

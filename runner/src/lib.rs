@@ -23,6 +23,7 @@ mod fault;
 mod format;
 pub mod id;
 pub mod image;
+mod inspect;
 mod io;
 pub mod moment;
 mod monitor;

@@ -6,6 +6,7 @@ mod files;
 mod flags;
 mod gc;
 mod image;
+mod inspect;
 mod install;
 mod life;
 mod netns;
@@ -89,6 +90,8 @@ enum Command {
     Rename(life::rename::Rename),
     /// List containers
     Ps(life::ps::Ps),
+    /// Tell everything about containers, images, networks and volumes
+    Inspect(inspect::Inspect),
     /// Change the limits of containers
     Update(life::update::Update),
     /// Show what containers use
@@ -188,6 +191,7 @@ impl Command {
             Self::Rm(rm) => rm.run(&dirs),
             Self::Rename(rename) => rename.run(&dirs),
             Self::Ps(ps) => ps.run(&dirs),
+            Self::Inspect(inspect) => inspect.run(&dirs),
             Self::Update(update) => update.run(&dirs),
             Self::Stats(stats) => stats.run(&dirs),
             Self::Cgroup(cgroup) => cgroup.run(&dirs),

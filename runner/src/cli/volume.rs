@@ -6,13 +6,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::format::Template;
 use crate::format::table::Format;
 use crate::id::Name;
 use crate::spec::Dirs;
 use crate::volume::{Volume, Volumes, users};
 
 use super::complain;
+use super::inspect::answer;
 
 /// Work with volumes: directories that outlive containers.
 #[derive(Debug, Args)]
@@ -117,7 +117,7 @@ impl Create {
 }
 
 /// A volume as `inspect` shows it.
-fn shown(volumes: &Volumes, volume: &Volume) -> Value {
+pub(super) fn describe(volumes: &Volumes, volume: &Volume) -> Value {
     json!({
         "CreatedAt": volume.created,
         "Driver": "local",
@@ -132,27 +132,7 @@ fn shown(volumes: &Volumes, volume: &Volume) -> Value {
 impl Inspect {
     fn run(&self, dirs: &Dirs) -> Result<u8> {
         let volumes = Volumes::of(&dirs.data);
-        let template = self.format.as_deref().map(Template::parse).transpose()?;
-        let mut found = Vec::new();
-        let mut failed = false;
-        for name in &self.names {
-            match volumes.get(name) {
-                Ok(volume) => found.push(shown(&volumes, &volume)),
-                Err(error) => {
-                    complain(&error);
-                    failed = true;
-                }
-            }
-        }
-        match template {
-            Some(template) => {
-                for value in &found {
-                    println!("{}", template.render(value)?);
-                }
-            }
-            None => println!("{}", crate::format::pretty(&Value::Array(found))?),
-        }
-        Ok(u8::from(failed))
+        answer(&self.names, self.format.as_deref(), |name| Ok(describe(&volumes, &volumes.get(name)?)))
     }
 }
 

@@ -1,12 +1,10 @@
 //! Commands about images that are here: tag, rm, prune, inspect.
 
 use clap::Args;
-use serde::Serialize;
-use serde_json::{Value as Json, ser::PrettyFormatter};
 
 use crate::cli::complain;
-use crate::error::{Context, Result};
-use crate::format::Template;
+use crate::cli::inspect::answer;
+use crate::error::Result;
 use crate::image::Reference;
 use crate::image::store::Removal;
 use crate::spec::Dirs;
@@ -99,35 +97,7 @@ pub(super) struct Inspect {
 impl Inspect {
     /// Prints what is known about those that exist, and fails if one does not.
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let template = self.format.as_deref().filter(|text| *text != "json").map(Template::parse).transpose()?;
         let store = store(dirs)?;
-        let (mut found, mut failed) = (Vec::new(), false);
-        for image in &self.images {
-            match store.resolve(image).and_then(|image| store.inspect(&image)) {
-                Ok(document) => found.push(document),
-                Err(error) => {
-                    complain(&error);
-                    failed = true;
-                }
-            }
-        }
-        match (template, &self.format) {
-            (Some(template), _) => {
-                for document in &found {
-                    println!("{}", template.render(document)?);
-                }
-            }
-            (None, Some(_)) => found.iter().for_each(|document| println!("{document}")),
-            (None, None) => println!("{}", pretty(&Json::Array(found))?),
-        }
-        Ok(u8::from(failed))
+        answer(&self.images, self.format.as_deref(), |name| store.inspect(&store.resolve(name)?))
     }
-}
-
-/// With four spaces, as people pipe it into grep.
-fn pretty(document: &Json) -> Result<String> {
-    let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b"    "));
-    document.serialize(&mut serializer).context(|| "encode the answer")?;
-    Ok(String::from_utf8_lossy(&out).into_owned())
 }

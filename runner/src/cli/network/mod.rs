@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(in crate::cli) use show::describe;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -6,16 +6,15 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Context, Result};
-use crate::format::Template;
+use crate::cli::complain;
+use crate::cli::inspect::answer;
+use crate::error::Result;
 use crate::format::table::{Column, Format};
 use crate::net::catalog::{self, Source};
 use crate::net::connected::{Connected, members};
 use crate::net::subnet::subnets;
 use crate::spec::Dirs;
 use crate::state::Store;
-
-use super::super::complain;
 
 const COLUMNS: [Column; 6] = [
     ("ID", "NETWORK ID"),
@@ -83,36 +82,12 @@ fn row(name: &str, list: &Value, source: &Source) -> Value {
 
 impl Inspect {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        let template = self.format.as_deref().map(Template::parse).transpose()?;
         let store = Store::open(dirs)?;
-        let (mut found, mut failed) = (Vec::new(), false);
-        for name in &self.networks {
-            match catalog::locate(name, dirs) {
-                Ok((list, source)) => found.push(describe(name, &parsed(list.bytes()), &source, &store)),
-                Err(error) => {
-                    failed = true;
-                    complain(&error);
-                }
-            }
-        }
-        match template {
-            Some(template) => found.iter().try_for_each(|network| {
-                println!("{}", template.render(network)?);
-                Ok::<_, crate::error::Error>(())
-            })?,
-            None => println!("{}", pretty(&found)?),
-        }
-        Ok(u8::from(failed))
+        answer(&self.networks, self.format.as_deref(), |name| {
+            let (list, source) = catalog::locate(name, dirs)?;
+            Ok(describe(name, list.bytes(), &source, &store))
+        })
     }
-}
-
-/// Four spaces, as elsewhere.
-fn pretty(value: &[Value]) -> Result<String> {
-    let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    serde::Serialize::serialize(value, &mut serializer).context(|| "encode the answer")?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn parsed(list: &[u8]) -> Value {
@@ -125,7 +100,9 @@ fn driver(list: &Value) -> String {
     driver.unwrap_or_default().to_owned()
 }
 
-fn describe(name: &str, list: &Value, source: &Source, store: &Store) -> Value {
+/// The network `name` as `inspect` shows it.
+pub(in crate::cli) fn describe(name: &str, list: &[u8], source: &Source, store: &Store) -> Value {
+    let list = &parsed(list);
     let plugin = list.pointer("/plugins/0").cloned().unwrap_or_default();
     let key = |key: &str| list.pointer(&format!("/xnet/{key}")).cloned();
     let ranges = plugin.pointer("/ipam/ranges").and_then(Value::as_array).into_iter().flatten();

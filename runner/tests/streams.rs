@@ -1,0 +1,184 @@
+//! What goes into a container and comes out of it: terminals, logs, attached clients, and commands beside its own.
+
+#![allow(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
+
+mod sandbox;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Stdio};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use sandbox::{Ended, Sandbox};
+
+/// A container in the background, by its name.
+fn start(sandbox: &Sandbox, name: &str, options: &[&str], script: &str) {
+    let fixed = ["run", "-d", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--name", name];
+    Ended::of(&mut sandbox.command(&[&fixed, options, &["--", "sh", "-c", script]].concat())).code_is_not(125);
+}
+
+fn xnet(sandbox: &Sandbox, args: &[&str]) -> Ended {
+    Ended::of(&mut sandbox.command(args))
+}
+
+/// `xnet ARGS` at a terminal of its own.
+struct Terminal {
+    master: File,
+    slave: OwnedFd,
+    child: Child,
+    seen: String,
+}
+
+impl Terminal {
+    fn new(sandbox: &Sandbox, args: &[&str]) -> Self {
+        let size = nix::pty::Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
+        let pair = openpty(&size, None).unwrap();
+        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        let child = sandbox.command(args).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        Self { master: pair.master.into(), slave: pair.slave, child, seen: String::new() }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until `text` was shown, after all that was awaited before.
+    fn awaits(&mut self, text: &str) {
+        while !self.seen.contains(text) {
+            let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)), Ok(1), "no {text:?} in {:?}", self.seen);
+            let mut buffer = [0; 4096];
+            let length = self.master.read(&mut buffer).unwrap();
+            self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        let end = self.seen.find(text).unwrap() + text.len();
+        self.seen.drain(..end);
+    }
+
+    /// Waits for the end, and expects the terminal as it was.
+    fn ends(mut self, code: i32) {
+        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{}", self.seen);
+        let flags = tcgetattr(&self.slave).unwrap().local_flags;
+        assert!(flags.contains(LocalFlags::ICANON | LocalFlags::ECHO), "the terminal is left in raw mode");
+    }
+}
+
+/// Requirement: S0-R2, F-pty, P-8.
+#[test]
+fn a_container_with_a_terminal_is_like_a_login() {
+    let sandbox = Sandbox::new();
+    let mut terminal =
+        Terminal::new(&sandbox, &["run", "-it", "--rm", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--", "sh"]);
+    terminal.types("stty size; tty; stat -c %t:%T /dev/console /dev/pts/0\n");
+    terminal.awaits("33 77\r\n/dev/pts/0\r\n88:0\r\n88:0\r\n");
+    terminal.types("sleep 1000\n");
+    terminal.awaits("sleep 1000");
+    terminal.types("\x03");
+    terminal.awaits("^C");
+    terminal.types("exit 5\n");
+    terminal.ends(5);
+    sandbox.assert_clean();
+}
+
+/// Requirement: S0-R2, F-pty.
+#[test]
+fn a_killed_container_leaves_the_terminal_as_it_was() {
+    let sandbox = Sandbox::new();
+    let args = ["run", "-it", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--name", "t", "--", "cat"];
+    let mut terminal = Terminal::new(&sandbox, &args);
+    terminal.types("x\n");
+    terminal.awaits("x\r\nx\r\n");
+    xnet(&sandbox, &["kill", "t"]).expect(0, "t");
+    terminal.ends(137);
+}
+
+/// Requirement: F-attach, F-pty.
+#[test]
+fn detach_keys_leave_it_running_and_attach_comes_back() {
+    let sandbox = Sandbox::new();
+    let args = ["run", "-it", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--name", "t", "--", "sh"];
+    let mut terminal = Terminal::new(&sandbox, &args);
+    terminal.types("A=kept; echo rea''dy\n");
+    terminal.awaits("ready");
+    terminal.types("\x10\x11");
+    terminal.ends(0);
+    let mut terminal = Terminal::new(&sandbox, &["attach", "--detach-keys=ctrl-x", "t"]);
+    terminal.types("echo $A-$A\n");
+    terminal.awaits("kept-kept");
+    terminal.types("\x18");
+    terminal.ends(0);
+    let mut terminal = Terminal::new(&sandbox, &["attach", "t"]);
+    terminal.types("exit 6\n");
+    terminal.ends(6);
+    let ended = xnet(&sandbox, &["logs", "t"]);
+    assert!(ended.stdout.contains("kept-kept"), "{}", ended.stdout);
+}
+
+/// Requirement: F-exec, S4-9, S3-10.
+#[test]
+fn a_command_in_a_container_is_one_of_its_own() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, "c", &[], "exec sleep 1000");
+    let exec = |args: &[&str]| xnet(&sandbox, &[&["exec"], args].concat());
+    exec(&["c", "sh", "-c", "grep PPid /proc/self/status; hostname; cat /proc/1/comm"]).code_is_not(125);
+    exec(&["c", "sh", "-c", "echo $PPID"]).expect(0, "0");
+    let same = "for n in mnt pid net ipc uts cgroup; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/$$/ns/$n) ] || echo $n; done; \
+                cmp /proc/1/cgroup /proc/$$/cgroup; grep -E '^(Cap|NoNew|Seccomp)' /proc/1/status > /tmp/1; \
+                grep -E '^(Cap|NoNew|Seccomp)' /proc/$$/status | cmp /tmp/1";
+    exec(&["c", "sh", "-c", same]).expect(0, "");
+    exec(&["c", "sh", "-c", "exit 7"]).expect(7, "");
+    exec(&["c", "sh", "-c", "kill -9 $$"]).expect(137, "");
+    exec(&["c", "nonsense"]).expect_refusal(127, "nonsense: command not found");
+    exec(&["c", "/etc"]).expect_refusal(126, "it is a directory");
+    exec(&["nobody", "true"]).expect_refusal(125, "nobody");
+    exec(&["-w", "/usr", "-e", "A=b", "-u", "1:2", "c", "sh", "-c", "pwd; echo $A; id -u; id -g"])
+        .expect(0, "/usr\nb\n1\n2");
+    let ended = xnet(&sandbox, &["top", "c"]);
+    assert!(ended.stdout.starts_with("UID") && ended.stdout.contains("sleep 1000"), "{}", ended.stdout);
+    exec(&["-d", "c", "sleep", "2000"]).expect(0, "");
+    assert!(xnet(&sandbox, &["top", "c"]).stdout.contains("sleep 2000"));
+    xnet(&sandbox, &["kill", "c"]).expect(0, "c");
+}
+
+/// Requirement: P-2, P-3, P-4.
+#[test]
+fn nothing_of_the_hosts_comes_along() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, "c", &[], "exec sleep 1000");
+    let mut command = sandbox.command(&["exec", "c", "sh", "-c", "ls /proc/self/fd; chmod 600 /dev/stdin"]);
+    let leaked: Vec<_> = (0..50).map(|_| File::open("/").unwrap()).collect();
+    for file in &leaked {
+        nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    }
+    Ended::of(&mut command).expect(0, "0\n1\n2\n3");
+    let null = fs::metadata("/dev/null").unwrap();
+    assert_eq!((null.uid(), null.mode() & 0o777, null.rdev()), (0, 0o666, 0x103), "the host's /dev/null was touched");
+    for fd in (0..12).chain(leaked.iter().map(AsRawFd::as_raw_fd)) {
+        let ended = xnet(&sandbox, &["exec", "-w", &format!("/proc/self/fd/{fd}"), "c", "pwd"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (125, ""), "fd {fd}: {}", ended.stderr);
+    }
+    xnet(&sandbox, &["kill", "c"]).expect(0, "c");
+}
+
+/// Requirement: F-logs, F-attach.
+#[test]
+fn what_was_said_can_be_read_while_it_runs_and_afterwards() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, "c", &["-i"], "echo one; echo two >&2; read line; echo got $line; exit 3");
+    let mut follower = sandbox.command(&["logs", "-f", "c"]);
+    let follower = follower.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut client = sandbox.command(&["attach", "c"]);
+    let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    client.stdin.as_mut().unwrap().write_all(b"hello\n").unwrap();
+    let client = client.wait_with_output().unwrap();
+    assert_eq!((client.status.code(), String::from_utf8(client.stdout).unwrap()), (Some(3), "got hello\n".to_owned()));
+    let followed = follower.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(followed.stdout).unwrap(), "one\ngot hello\n");
+    assert_eq!(String::from_utf8(followed.stderr).unwrap(), "two\n");
+    xnet(&sandbox, &["logs", "--tail", "1", "c"]).expect(0, "got hello");
+    xnet(&sandbox, &["rm", "c"]).expect(0, "c");
+}

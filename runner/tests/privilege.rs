@@ -14,8 +14,8 @@ use sandbox::{Ended, Sandbox};
 /// The five lines about capabilities of the command's own status, in the kernel's order: Inh Prm Eff Bnd Amb.
 const CAPS: &str = "sed -n 's/^Cap...:\t0*\\([0-9a-f]\\)/\\1/p' /proc/self/status | tr '\\n' ' '";
 
-/// CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT AUDIT_WRITE SETFCAP.
-const DEFAULT: u64 = 0xa004_25fb;
+/// MKNOD CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT AUDIT_WRITE SETFCAP.
+const DEFAULT: u64 = 0xa804_25fb;
 
 fn caps(sandbox: &Sandbox, options: &[&str]) -> Vec<u64> {
     let ended = sandbox.run(&[&["--net=none"], options].concat(), &["sh", "-c", CAPS]);
@@ -70,7 +70,7 @@ fn the_callers_own_sets_are_not_the_containers() {
     command.args(["--inh-caps=+kill,+net_raw", "--ambient-caps=+kill,+net_raw"]);
     command.arg(xnet.get_program()).args(xnet.get_args());
     command.envs(xnet.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    Ended::of(&mut command).expect(0, "0 a00425fb a00425fb a00425fb 0");
+    Ended::of(&mut command).expect(0, "0 a80425fb a80425fb a80425fb 0");
 }
 
 /// Requirement: F-caps.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result};
 use crate::sys::bpf::{self, Instruction};
 
-use super::{Group, Kind};
+use super::{Group, Hierarchy, Kind};
 
 /// A rule of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,11 @@ impl Group<'_> {
         bpf::attach_device_program(group.as_fd(), program.as_fd()).context(failed)?;
         Ok(true)
     }
+}
+
+/// Whether this host has what it takes for [`Group::guard_devices`].
+pub(crate) fn can_guard(hierarchies: &[Hierarchy]) -> bool {
+    hierarchies.iter().any(|h| h.kind == Kind::V2 || h.has("devices"))
 }
 
 /// The list of version 1 starts with everything, and is changed rule by rule.

@@ -18,7 +18,7 @@ use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::process::wait::Running;
 use crate::setup::files::Files;
-use crate::spec::{Dirs, NamespaceMode, Spec};
+use crate::spec::{Capability, Dirs, NamespaceMode, Spec};
 use crate::state::{Container, Exit, Info, Record, Store, Task};
 use crate::storage::Place;
 use crate::sys::clone::{Cloned, clone3};
@@ -124,7 +124,13 @@ impl Start<'_> {
         let made = group.create(&self.spec.limits)?;
         if !self.spec.process.privileged {
             let rules = [devices::usual(), self.spec.limits.devices.clone()].concat();
-            group.guard_devices(&rules)?;
+            let guarded = group.guard_devices(&rules)?;
+            if !guarded && self.spec.process.capabilities.bounding.has(Capability::MKNOD) {
+                return Err(Error::new(
+                    "the devices that the container opens cannot be guarded, as its cgroup could not be made; so it \
+                     may not make device nodes: drop MKNOD",
+                ));
+            }
         }
         fault::point("make-cgroups")?;
         if self.spec.namespaces.pid != NamespaceMode::Private && made.0.is_empty() && made.1.is_none() {

@@ -54,8 +54,8 @@ fn names(spec: &Spec) -> Map<String, Json> {
     let bounding = spec.process.capabilities.bounding;
     let addresses: Vec<_> = dns.servers.iter().map(ToString::to_string).collect();
     object(json!({
-        "CapAdd": names_of(bounding, default_set()),
-        "CapDrop": names_of(default_set(), bounding),
+        "CapAdd": names_of(bounding, default_set(true)),
+        "CapDrop": names_of(default_set(true), bounding),
         "Dns": addresses,
         "DnsOptions": dns.options,
         "DnsSearch": dns.search,

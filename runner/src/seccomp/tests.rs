@@ -41,7 +41,7 @@ fn number(name: &str) -> u32 {
 
 fn with(add: &[&str]) -> Filter {
     let add: Vec<_> = add.iter().map(|s| (*s).to_owned()).collect();
-    let caps = Capabilities::from_flags(crate::spec::default_set(), &add, &[]).unwrap();
+    let caps = Capabilities::from_flags(crate::spec::default_set(true), &add, &[]).unwrap();
     filters(&Security::confined(), caps.bounding).unwrap().remove(0)
 }
 
@@ -128,7 +128,7 @@ fn capabilities_bring_their_calls() {
     all("BPF", &["bpf"]);
     all("DAC_READ_SEARCH", &["open_by_handle_at"]);
     assert_eq!(ask(&with(&["SYS_ADMIN"]), "clone", arg0(0x1200_0011)), ALLOW);
-    let caps = Capabilities::from_flags(crate::spec::default_set(), &[], &["SYS_CHROOT".into()]).unwrap();
+    let caps = Capabilities::from_flags(crate::spec::default_set(true), &[], &["SYS_CHROOT".into()]).unwrap();
     let filter = filters(&Security::confined(), caps.bounding).unwrap().remove(0);
     assert_eq!(ask(&filter, "chroot", [0; 6]), EPERM);
 }
@@ -137,7 +137,7 @@ fn capabilities_bring_their_calls() {
 fn the_program_made_ahead_is_for_the_capabilities_that_a_container_has() {
     let profile: Profile = serde_json::from_str(DEFAULT).unwrap();
     assert_eq!(profile.capabilities(), table::ASKED);
-    let held: Vec<String> = crate::spec::default_set().into();
+    let held: Vec<String> = crate::spec::default_set(true).into();
     let asked: Vec<_> = held.iter().filter(|cap| table::ASKED.contains(&cap.as_str())).collect();
     assert_eq!(asked, table::HELD);
     assert!(table::PROGRAM.len() < 800, "{} instructions", table::PROGRAM.len());

@@ -180,16 +180,13 @@ pub struct Capabilities {
     pub ambient: CapabilitySet,
 }
 
-/// Whether the default set lets programs make device nodes. They may once the container's cgroup decides which
-/// devices can be opened; until then such a node would be a door to the host's disks.
-const DEVICES_ARE_GUARDED: bool = false;
-
-/// The set that container runtimes have settled on.
+/// The set that container runtimes have settled on. Programs may make device nodes only where the container's cgroup
+/// decides which devices can be opened; elsewhere such a node, on a volume say, would be a door to the host's disks.
 #[must_use]
-pub fn default_set() -> CapabilitySet {
+pub fn default_set(devices_are_guarded: bool) -> CapabilitySet {
     const NUMBERS: [u8; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
     let set: CapabilitySet = NUMBERS.map(Capability).into_iter().collect();
-    if DEVICES_ARE_GUARDED { set } else { set.without(Capability::MKNOD) }
+    if devices_are_guarded { set } else { set.without(Capability::MKNOD) }
 }
 
 impl Capabilities {
@@ -223,7 +220,7 @@ mod tests {
 
     fn flags(add: &[&str], drop: &[&str]) -> Result<Capabilities> {
         let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        Capabilities::from_flags(default_set(), &owned(add), &owned(drop))
+        Capabilities::from_flags(default_set(true), &owned(add), &owned(drop))
     }
 
     #[test]
@@ -238,7 +235,7 @@ mod tests {
 
     #[test]
     fn names_beat_all_and_dropping_beats_adding() {
-        let default = default_set();
+        let default = default_set(true);
         assert_eq!(flags(&[], &[]).unwrap().bounding, default);
         assert_eq!(flags(&[], &["ALL"]).unwrap().bounding, CapabilitySet::EMPTY);
         assert_eq!(flags(&["all"], &[]).unwrap().bounding, CapabilitySet::ALL);
@@ -260,7 +257,7 @@ mod tests {
 
     #[test]
     fn sets_are_written_as_names() {
-        let set = default_set();
+        let set = default_set(true);
         let text = serde_json::to_string(&set).unwrap();
         assert!(text.starts_with("[\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\""), "{text}");
         assert_eq!(serde_json::from_str::<CapabilitySet>(&text).unwrap(), set);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cgroup::{self, devices};
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::spec::{
@@ -88,7 +89,10 @@ impl std::str::FromStr for SecurityOption {
 impl SecurityFlags {
     /// The five sets that the flags mean.
     pub(super) fn capabilities(&self) -> Result<Capabilities> {
-        let base = if self.privileged { CapabilitySet::ALL } else { default_set() };
+        let base = match self.privileged {
+            true => CapabilitySet::ALL,
+            false => default_set(devices::can_guard(&cgroup::of_host()?)),
+        };
         let capabilities = Capabilities::from_flags(base, &self.cap_add, &self.cap_drop)?;
         for name in self.cap_add.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")) {
             let capability: Capability = name.parse()?;

@@ -16,7 +16,7 @@ BINS    := xnet $(PLUGINS)
 # What the tests and benches compare with and look through. Debian's names.
 TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps crun bwrap zstd docker-registry skopeo
 PEERS     := /usr/lib/cni/bridge
-PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox-static \
+PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace qemu-user-static conntrack iperf3 dbus-daemon containerd runc busybox-static \
              procps crun bubblewrap zstd docker-registry skopeo containernetworking-plugins
 # Unpacked, not installed: a newer Go suite, for its nftables back ends, and a firewall daemon.
 export XNET_NEWER_GO_DIR  := $(abspath $(TARGET)/newer-go)

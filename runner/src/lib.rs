@@ -13,6 +13,7 @@
 //!    it when this process is no more;
 //!  * descriptors instead of paths, and process descriptors instead of pids: what was checked is what is used.
 
+mod binfmt;
 pub mod cgroup;
 pub mod cli;
 pub mod container;

@@ -225,7 +225,8 @@ impl Start<'_> {
 
     /// The files of the container's own in /etc, if its first process cannot open them.
     fn etc(&self, running: &Running<'_>, files: &Files) -> Result<Vec<OwnedFd>> {
-        match self.spec.namespaces.user {
+        match &self.spec.namespaces.user {
+            Some(users) if users.is_identity() => files.open(None),
             Some(_) => files.open(Some(userns::namespace(running)?.as_fd())),
             None => Ok(Vec::new()),
         }

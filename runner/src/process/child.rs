@@ -47,6 +47,8 @@ const CHANNEL: RawFd = 3;
 impl Child<'_> {
     /// What makes the container's file systems, here or in the parent.
     pub(crate) fn maker<'a>(&'a self, userns: Option<BorrowedFd<'a>>) -> Maker<'a> {
+        let users = self.spec.namespaces.user.as_ref().filter(|users| !users.is_identity());
+        let userns = userns.filter(|_| users.is_some());
         Maker {
             root: &self.spec.root,
             data: self.data,
@@ -54,7 +56,7 @@ impl Child<'_> {
             // Until a device controller says which devices may be opened, those of the root file system may not.
             nodev: !self.spec.process.privileged,
             userns,
-            owner: userns.and(self.spec.namespaces.user.as_ref()).map(Users::root),
+            owner: userns.and(users).map(Users::root),
             rootless: false,
         }
     }

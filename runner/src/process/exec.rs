@@ -94,7 +94,8 @@ fn explain(program: &CStr, errno: Errno) -> Error {
         },
         Errno::ENOEXEC => match elf::foreign_machine(path) {
             Some(machine) => Error::not_executable(format!(
-                "{shown}: exec format error: it is a program for {machine}, and this host is {}",
+                "{shown}: exec format error: it is a program for {machine}, this host is {}, and there is no handler: \
+                 try --platform linux/{machine} (which needs qemu-user-static on the host)",
                 std::env::consts::ARCH
             )),
             None => Error::not_executable(format!(

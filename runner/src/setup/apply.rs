@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{chdir, fchdir, getcwd, pivot_root, sethostname, setsid};
 
+use crate::binfmt;
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Error, Result};
 use crate::fault;
@@ -147,6 +148,13 @@ impl Setup<'_> {
                 mounts::attach(self.root()?, mount, tree)
             }
             Op::Proc => self.attach_new(c"proc", &[("source", Some("proc"))], quiet, "proc"),
+            Op::Emulator(emulator) => {
+                let instance = binfmt::instance()?;
+                emulator.register(&instance)?;
+                // Who unmounts it takes the registration back, so it is shown in its usual place.
+                let target = self.root()?.find("proc/sys/fs/binfmt_misc").context(|| "find its place")?;
+                sys::mount::attach(instance.as_fd(), target.as_fd()).context(|| "attach it")
+            }
             Op::Sys { writable } => {
                 let readonly = if *writable { 0 } else { attr::RDONLY };
                 self.attach_new(c"sysfs", &[("source", Some("sysfs"))], quiet | readonly, "sys")

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::spec::{Mount, NamespaceMode, Rlimit, Rootfs, Spec, Storage, Sysctl, TimeOffsets};
+use crate::spec::{Emulator, Mount, NamespaceMode, Rlimit, Rootfs, Spec, Storage, Sysctl, TimeOffsets};
 
 /// One step of the set-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Op {
     Attach,
     /// Mount a procfs of the new pid namespace.
     Proc,
+    /// Register an emulator in the user namespace's binfmt_misc.
+    Emulator(Emulator),
     /// Mount a sysfs of the network namespace.
     Sys {
         /// Whether it can be written to.
@@ -125,7 +127,9 @@ pub fn plan(spec: &Spec, joined: Option<PathBuf>, hostname: Option<String>, doma
     ops.extend(early.iter().chain(&late).cloned().map(Op::Source));
     ops.extend([Op::SlaveMounts, Op::Attach]);
     let writable = spec.process.privileged;
-    ops.extend([Op::Proc, Op::Sys { writable }, Op::Cgroups { writable }, Op::Dev]);
+    ops.push(Op::Proc);
+    ops.extend(spec.namespaces.emulator.clone().map(Op::Emulator));
+    ops.extend([Op::Sys { writable }, Op::Cgroups { writable }, Op::Dev]);
     if let NamespaceMode::Host | NamespaceMode::Container(_) = spec.namespaces.ipc {
         ops.push(Op::SharedMemory);
     }
@@ -178,6 +182,7 @@ impl Op {
             Self::Source(_) => "source",
             Self::Attach => "attach",
             Self::Proc => "proc",
+            Self::Emulator(_) => "emulator",
             Self::Sys { .. } => "sys",
             Self::Cgroups { .. } => "cgroups",
             Self::Dev => "dev",
@@ -223,6 +228,9 @@ impl fmt::Display for Op {
             Self::Source(mount) => write!(f, "open the source of {}", mount.target.display()),
             Self::Attach => f.write_str("mount the root file system on OVERLAY/ID/merged"),
             Self::Proc => f.write_str("mount -t proc -o nosuid,nodev,noexec proc /proc"),
+            Self::Emulator(emulator) => {
+                write!(f, "register {} in /proc/sys/fs/binfmt_misc", emulator.interpreter.display())
+            }
             Self::Sys { writable } => {
                 write!(f, "mount -t sysfs -o nosuid,nodev,noexec,{} sysfs /sys", mode(writable))
             }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Name;
 
+pub use crate::binfmt::Emulator;
 pub use capabilities::{Capabilities, Capability, CapabilitySet, default_set};
 pub use io::{Attach, Driver, Io, Log, Size, Stdin};
 pub use life::{Life, Restart, STOP_TIMEOUT, Signal};

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::binfmt::Emulator;
 use crate::error::{Error, Result};
 use crate::id::Name;
 
@@ -24,6 +25,8 @@ pub struct Namespaces {
     pub cgroup: NamespaceMode,
     /// `--userns`: whose ids it has; the host's without.
     pub user: Option<Users>,
+    /// `--platform`: what runs programs for another processor.
+    pub emulator: Option<Emulator>,
     /// `--time-offset`: clocks that run ahead of the host's, or behind.
     pub time: Option<TimeOffsets>,
 }

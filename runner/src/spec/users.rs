@@ -106,6 +106,21 @@ impl Users {
         Self::new(vec![IdMap::new(0, uid, count)?], vec![IdMap::new(0, gid, count)?])
     }
 
+    /// Every id for itself: a user namespace for other things than ids.
+    ///
+    /// # Errors
+    ///
+    /// None, as it is.
+    pub fn identity() -> Result<Self> {
+        Self::shifted(0, 0, u32::MAX)
+    }
+
+    /// Whether every id stands for itself.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.uids.iter().chain(&self.gids).all(|map| map.inside == map.outside)
+    }
+
     /// The ids outside that stand for 0.
     #[must_use]
     pub fn root(&self) -> (u32, u32) {

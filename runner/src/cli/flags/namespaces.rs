@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::binfmt;
 use crate::error::{Error, Result};
 use crate::id::Name;
 use crate::spec::{IdMap, NamespaceMode, Namespaces, TimeOffsets, Users};
@@ -32,6 +33,9 @@ pub(in crate::cli) struct NamespaceFlags {
     /// Map groups one run at a time; as the users without
     #[arg(long, value_name = "INSIDE:OUTSIDE[:COUNT]", conflicts_with = "userns")]
     gidmap: Vec<IdMap>,
+    /// Run programs of this platform, such as linux/arm64, by the host's emulator
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
     /// Shift a clock inside: boottime=SECONDS or monotonic=SECONDS
     #[arg(long, value_name = "CLOCK=SECONDS")]
     time_offset: Vec<String>,
@@ -66,12 +70,16 @@ impl NamespaceFlags {
         if let NamespaceMode::Container(_) = self.cgroupns {
             return Err(Error::new("--cgroupns is private or host: a container cannot be in two groups"));
         }
+        let emulator = self.platform.as_deref().map(binfmt::for_platform).transpose()?.flatten();
+        // A registration of one's own takes a user namespace of one's own.
+        let identity = emulator.as_ref().map(|_| Users::identity()).transpose()?;
         Ok(Namespaces {
             pid: mode(&self.pid, Shared::Pid),
             ipc: mode(&self.ipc, Shared::Ipc),
             uts: mode(&self.uts, Shared::Uts),
             cgroup: mode(&self.cgroupns, Shared::Cgroup),
-            user: self.users(id)?,
+            user: self.users(id)?.or(identity),
+            emulator,
             time,
         })
     }

@@ -18,7 +18,7 @@ use crate::image::Limits;
 use crate::image::tar::{Flavour, write_entry};
 use crate::setup::path::Root;
 use crate::spec::Dirs;
-use crate::state::Store;
+use crate::state::{Store, View};
 use crate::storage::Place;
 use crate::storage::merged::Merged;
 use crate::storage::tree::Copier;
@@ -65,7 +65,9 @@ impl Cp {
             }
             (End::Host(host), End::Container(container, path)) => {
                 let host_root = Root::open(Path::new("/")).context(|| "open /")?;
-                let merged = Merged::open(&store, dirs, &store.find(container)?)?;
+                let id = store.find(container)?;
+                refuse_translated(&store, &id)?;
+                let merged = Merged::open(&store, dirs, &id)?;
                 let owner = Some((Uid::from_raw(0), Gid::from_raw(0)));
                 let how = How { follow: self.follow_link, owner: owner.filter(|_| !self.archive) };
                 copy::copy(&Side { root: &host_root, path: host }, &Side { root: &merged.root, path }, how)?;
@@ -95,9 +97,21 @@ impl Cp {
     }
 }
 
+/// Files made from outside would have owners that the running container's user namespace does not know.
+fn refuse_translated(store: &Store, id: &Name) -> Result<()> {
+    let view = View::of(store, id)?;
+    if view.spec.namespaces.user.is_some() && view.status.is_alive() {
+        return Err(Error::new(
+            "the container runs in a user namespace, whose owners this process cannot give to files: stop it first",
+        ));
+    }
+    Ok(())
+}
+
 /// Unpacks standard input where it can do no harm first, and copies what has come out of it.
 fn unpack(store: &Store, dirs: &Dirs, container: &str, path: &str) -> Result<()> {
     let id: Name = store.find(container)?;
+    refuse_translated(store, &id)?;
     let merged = Merged::open(store, dirs, &id)?;
     let target = copy::directory(&merged.root, path)?;
     let place = Place::of(&dirs.data, &id).dir().join(format!("incoming-{}", Name::random()?.short()));

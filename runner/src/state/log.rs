@@ -32,6 +32,11 @@ pub(crate) enum Record {
         /// The name.
         name: Name,
     },
+    /// An image was held, so that its layers stay.
+    Image {
+        /// The data directory.
+        data: PathBuf,
+    },
     /// The directory of the container's changes was made.
     Layer {
         /// Which one.
@@ -102,7 +107,7 @@ impl Record {
     /// Which of the two logs it belongs into.
     pub(crate) fn scope(&self) -> Scope {
         match self {
-            Self::Name { .. } | Self::Layer { .. } | Self::Volume { .. } => Scope::Container,
+            Self::Name { .. } | Self::Image { .. } | Self::Layer { .. } | Self::Volume { .. } => Scope::Container,
             Self::Container { .. }
             | Self::Keep
             | Self::Ended { .. }
@@ -122,6 +127,7 @@ impl Record {
             Self::Keep => "keep",
             Self::Ended { .. } => "ended",
             Self::Name { .. } => "name",
+            Self::Image { .. } => "image",
             Self::Layer { .. } => "layer",
             Self::Volume { .. } => "volume",
             Self::Controllers { .. } => "controllers",

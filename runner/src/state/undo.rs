@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{Context, Error, Result};
 use crate::storage::Place;
 use crate::volume::Volumes;
-use crate::{cgroup, fault, net};
+use crate::{cgroup, fault, image, net};
 
 use super::info::Task;
 use super::log::Record;
@@ -51,6 +51,7 @@ fn one(store: &Store, container: &Container, record: &Record) -> Result<()> {
         Record::Keep | Record::Ended { .. } => Ok(()),
         Record::Container { data } => remove(store, container, data),
         Record::Name { name } => store.release_name(name, &container.id),
+        Record::Image { data } => image::Store::open(data)?.release(&container.id),
         Record::Layer { dir } => Place::at(dir).remove(),
         Record::Volume { .. } if container.keeps_volumes() => Ok(()),
         Record::Volume { data, name } => Volumes::of(data).remove(name),

@@ -29,12 +29,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::FileStat;
 
 use crate::error::{Context, Error, Result};
-use crate::fault;
 use crate::id::Name;
 use crate::setup::mounts;
 use crate::spec::{Dirs, Root, Rootfs, Source, Storage};
 use crate::state::{Container, Record};
 use crate::volume::Volumes;
+use crate::{fault, image};
 
 use tree::Copier;
 
@@ -115,6 +115,10 @@ impl Place {
 pub(crate) fn prepare(root: &Root, dirs: &Dirs, container: &mut Container) -> Result<Place> {
     for mount in &root.mounts {
         mounts::check(mount)?;
+    }
+    if let Rootfs::Image { id, .. } = &root.rootfs {
+        container.record(&Record::Image { data: dirs.data.clone() })?;
+        image::Store::open(&dirs.data)?.hold(&id.parse()?, &container.id)?;
     }
     let place = Place::of(&dirs.data, &container.id);
     container.record(&Record::Layer { dir: place.dir().to_owned() })?;

@@ -7,10 +7,11 @@ use clap::Args;
 use crate::cli::complain;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
-use crate::spec::{Dirs, Hostname, Mount, NamespaceMode, Root, Source, Spec, mount};
+use crate::spec::{Dirs, Expose, Hostname, Mount, NamespaceMode, Root, Source, Spec, mount};
 use crate::state::Store;
 use crate::storage;
 
+use super::base::{self, Base};
 use super::{IoFlags, LifeFlags, LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
 
 /// A container, as typed.
@@ -32,17 +33,24 @@ pub(in crate::cli) struct ContainerFlags {
     limits: LimitFlags,
     #[command(flatten)]
     io: IoFlags,
-    /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<OsString>,
+    /// What is executed in the place of the image's entrypoint; empty for none
+    #[arg(long, value_name = "CMD", help_heading = "Process")]
+    entrypoint: Option<OsString>,
+    /// The image, and a command with its arguments; with --rootfs, or behind `--`, the command alone
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [CMD]")]
+    words: Vec<OsString>,
 }
 
 impl ContainerFlags {
     /// The container that is meant, for the background (`detach`) or to be attended.
     pub(in crate::cli) fn spec(&self, dirs: &Dirs, detach: bool) -> Result<Spec> {
+        self.spec_of(base::escaped(self.words.len()), dirs, detach)
+    }
+
+    /// `host` says that no image was named.
+    fn spec_of(&self, host: bool, dirs: &Dirs, detach: bool) -> Result<Spec> {
         let id = Name::random()?;
-        let life = self.life.life()?;
-        let (net, ignored) = self.net.net()?;
+        let (mut net, ignored) = self.net.net()?;
         ignored.iter().for_each(complain);
         let namespaces = self.namespaces.namespaces(&id)?;
         if (net.hostname.is_some() || net.domainname.is_some()) && namespaces.uts != NamespaceMode::Private {
@@ -50,17 +58,21 @@ impl ContainerFlags {
                 "--hostname, --domainname: the container shares its names with others by its --uts",
             ));
         }
+        let base = Base::new(&self.words, self.root.directory()?, self.entrypoint.as_deref(), host, dirs)?;
+        for port in base.config.exposed_ports.keys() {
+            net.exposed.extend(Expose::parse(port).context(|| "a port of the image")?);
+        }
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
-            process: self.process.process(&self.command, hostname, &self.security)?,
+            process: self.process.process(&base.argv, hostname, &self.security, &base.config)?,
             security: self.security.security(&net.mode, &namespaces)?,
             namespaces,
-            root: self.root(dirs)?,
+            root: self.root(&base, dirs)?,
             net,
             limits: self.limits.limits()?,
             cgroup_parent: self.limits.cgroup_parent.clone(),
-            io: self.io.io(detach, life.auto_remove)?,
-            life,
+            io: self.io.io(detach, self.life.rm)?,
+            life: self.life.life(&base.config)?,
             name: self.life.name.clone(),
             id,
         })
@@ -69,14 +81,16 @@ impl ContainerFlags {
 
 impl ContainerFlags {
     /// The file system, kept in a way that works where the data is.
-    fn root(&self, dirs: &Dirs) -> Result<Root> {
-        let mut root = self.root.root(&mut complain)?;
+    fn root(&self, base: &Base, dirs: &Dirs) -> Result<Root> {
+        let mut root = self.root.root(base.rootfs.clone(), &mut complain)?;
         let (storage, warning) = storage::driver(root.storage, &dirs.data);
         warning.iter().for_each(complain);
         (root.storage, root.discard) = (storage, self.life.rm);
         for text in &self.root.volumes_from {
             borrow(text, dirs, &mut root.mounts).context(|| format!("--volumes-from {text}"))?;
         }
+        base.volumes(&mut root.mounts)?;
+        mount::sort(&mut root.mounts)?;
         Ok(root)
     }
 }
@@ -103,7 +117,7 @@ fn borrow(text: &str, dirs: &Dirs, mounts: &mut Vec<Mount>) -> Result<()> {
             mounts.push(theirs);
         }
     }
-    mount::sort(mounts)
+    Ok(())
 }
 
 /// The container that `xnet run ARGS` means, for tests.
@@ -116,5 +130,5 @@ pub(crate) fn spec_of(args: &[&str]) -> Spec {
     }
     let line: Line = clap::Parser::parse_from([&["run"], args].concat());
     let dirs = Dirs { data: "/data".into(), state: "/state".into(), netns: "/netns".into(), conf: "/conf".into() };
-    line.container.spec(&dirs, false).unwrap()
+    line.container.spec_of(true, &dirs, false).unwrap()
 }

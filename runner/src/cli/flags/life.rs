@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
+use crate::image::config::Config;
 use crate::moment::Moment;
 use crate::spec::{Life, Restart, STOP_TIMEOUT, Signal};
 
@@ -22,12 +23,12 @@ pub(in crate::cli) struct LifeFlags {
     /// Start it again when it has ended: no, always, unless-stopped, on-failure[:NUMBER]
     #[arg(long, value_name = "POLICY", default_value = "no")]
     restart: Restart,
-    /// The signal that `stop` sends
-    #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
-    stop_signal: Signal,
+    /// The signal that `stop` sends; by default the image's, or SIGTERM
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<Signal>,
     /// How long `stop` waits before it kills, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = STOP_TIMEOUT)]
-    stop_timeout: u32,
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u32>,
     /// Something to find the container by
     #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
     labels: Vec<String>,
@@ -40,22 +41,37 @@ pub(in crate::cli) struct LifeFlags {
 }
 
 impl LifeFlags {
-    /// What was asked for.
-    pub(in crate::cli) fn life(&self) -> Result<Life> {
+    /// What was asked for, and what else the image says.
+    pub(in crate::cli) fn life(&self, image: &Config) -> Result<Life> {
         if self.rm && self.restart != Restart::No {
             return Err(Error::new("--rm and --restart contradict each other"));
         }
+        let mut labels = image.labels.clone();
+        for text in &self.labels {
+            labels.extend([label(text)?]);
+        }
+        let of_image = image.stop_timeout.and_then(|seconds| u32::try_from(seconds).ok());
         let absolute = |path: &PathBuf| std::path::absolute(path).context(|| format!("the file {}", path.display()));
         Ok(Life {
             created: Moment::now(),
             auto_remove: self.rm,
             restart: self.restart,
-            stop_signal: self.stop_signal,
-            stop_timeout: self.stop_timeout,
-            labels: self.labels.iter().map(|text| label(text)).collect::<Result<_>>()?,
+            stop_signal: self.stop_signal(image)?,
+            stop_timeout: self.stop_timeout.or(of_image).unwrap_or(STOP_TIMEOUT),
+            labels,
             cidfile: self.cidfile.as_ref().map(absolute).transpose()?,
             pidfile: self.pidfile.as_ref().map(absolute).transpose()?,
         })
+    }
+}
+
+impl LifeFlags {
+    fn stop_signal(&self, image: &Config) -> Result<Signal> {
+        match (self.stop_signal, image.stop_signal.as_str()) {
+            (Some(signal), _) => Ok(signal),
+            (None, "") => Ok(Life::default().stop_signal),
+            (None, text) => text.parse().context(|| "the image's stop signal"),
+        }
     }
 }
 

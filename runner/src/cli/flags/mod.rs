@@ -1,6 +1,7 @@
 //! The options that describe a container, side by side as in [`crate::spec`]: what was typed, and the part of the spec
 //! that it means.
 
+mod base;
 mod container;
 mod env;
 mod io;

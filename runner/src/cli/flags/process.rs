@@ -2,11 +2,12 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
+use crate::image::config::Config;
 use crate::spec::{Process, Rlimit, User, Who};
 
 use super::{EnvFlags, SecurityFlags, text};
@@ -19,15 +20,15 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub(in crate::cli) struct ProcessFlags {
     #[command(flatten)]
     env: EnvFlags,
-    /// The working directory inside; made if it is missing
-    #[arg(short, long, value_name = "DIR", default_value = "/")]
-    workdir: PathBuf,
+    /// The working directory inside; made if it is missing; by default the image's, or /
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
     /// Put a small init in front of the command, which reaps orphans
     #[arg(long)]
     init: bool,
     /// Run as this user, with this group, by number or by name of the container's own files
-    #[arg(short, long, value_name = "USER[:GROUP]", default_value = "0", hide_default_value = true)]
-    user: User,
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<User>,
     /// Add a supplementary group
     #[arg(long, value_name = "GROUP")]
     group_add: Vec<Who>,
@@ -49,15 +50,22 @@ impl ProcessFlags {
         command: &[OsString],
         hostname: &str,
         security: &SecurityFlags,
+        image: &Config,
     ) -> Result<Process> {
-        if !self.workdir.is_absolute() {
-            return Err(Error::new(format!("the working directory {} is not absolute", self.workdir.display())));
+        let workdir = self.workdir.clone().unwrap_or_else(|| Path::new("/").join(&image.working_dir));
+        if !workdir.is_absolute() {
+            return Err(Error::new(format!("the working directory {} is not absolute", workdir.display())));
         }
+        let user = match (&self.user, image.user.as_str()) {
+            (Some(user), _) => user.clone(),
+            (None, "") => "0".parse()?,
+            (None, text) => text.parse().context(|| "the image's user")?,
+        };
         Ok(Process {
             argv: command.iter().map(|arg| text(arg)).collect::<Result<_>>()?,
-            env: self.environment(hostname)?,
-            workdir: self.workdir.clone(),
-            user: self.user.clone(),
+            env: self.environment(hostname, &image.env)?,
+            workdir,
+            user,
             groups: self.group_add.clone(),
             umask: self.umask,
             capabilities: security.capabilities()?,
@@ -69,10 +77,15 @@ impl ProcessFlags {
         })
     }
 
-    /// Defaults first, then what was asked for.
-    fn environment(&self, hostname: &str) -> Result<Vec<String>> {
+    /// Defaults first, then the image's, then what was asked for; a later value of the same variable replaces an earlier one.
+    fn environment(&self, hostname: &str, image: &[String]) -> Result<Vec<String>> {
         let mut all = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
         all.extend(env::var("TERM").ok().map(|term| format!("TERM={term}")));
+        let key = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+        for entry in image {
+            all.retain(|old| key(old) != key(entry));
+            all.push(entry.clone());
+        }
         self.env.over(all)
     }
 }

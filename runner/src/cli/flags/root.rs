@@ -14,7 +14,7 @@ use crate::spec::{HostDevice, Mount, Root, Rootfs, SHM_BYTES, Source, Storage};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "File system")]
 pub(in crate::cli) struct RootFlags {
-    /// A directory to run in, never written to; by default the system directories of the host
+    /// A directory to run in, in the place of an image; it is never written to
     #[arg(long, value_name = "DIR")]
     rootfs: Option<PathBuf>,
     /// Let nothing be written to the root file system itself
@@ -45,11 +45,7 @@ pub(in crate::cli) struct RootFlags {
 
 impl RootFlags {
     /// What was asked for, as far as the host has it. `warn` gets what is ignored.
-    pub(in crate::cli) fn root(&self, warn: &mut dyn FnMut(&Error)) -> Result<Root> {
-        let rootfs = match &self.rootfs {
-            None => Rootfs::Host,
-            Some(dir) => Rootfs::Dir(directory(dir)?),
-        };
+    pub(in crate::cli) fn root(&self, rootfs: Rootfs, warn: &mut dyn FnMut(&Error)) -> Result<Root> {
         Ok(Root {
             storage: self.storage,
             readonly: self.read_only,
@@ -58,6 +54,11 @@ impl RootFlags {
             shm_bytes: self.shm_size,
             ..Root::new(rootfs)
         })
+    }
+
+    /// The directory of `--rootfs`.
+    pub(in crate::cli) fn directory(&self) -> Result<Option<Rootfs>> {
+        self.rootfs.as_deref().map(|dir| directory(dir).map(Rootfs::Dir)).transpose()
     }
 
     fn mounts(&self, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Mount>> {

@@ -200,7 +200,8 @@ fn fields(text: &str) -> Result<Vec<(String, String)>> {
     Ok(all.into_iter().map(split).collect())
 }
 
-fn anonymous() -> Result<Source> {
+/// A volume of the container's own.
+pub(crate) fn anonymous() -> Result<Source> {
     Ok(Source::Volume { name: Name::random()?.to_string(), anonymous: true, nocopy: false })
 }
 

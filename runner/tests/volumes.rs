@@ -350,4 +350,11 @@ fn devices_are_the_hosts() {
     let options = ["--device", "/dev/full:/dev/x/full", "--device", "/dev/zero:/elsewhere:r"];
     let script = "busybox stat -c %t:%T /dev/x/full /elsewhere; busybox head -c 2 /elsewhere | busybox wc -c";
     sh(&sandbox, &root, &options, script).expect(0, "1:7\n1:5\n2");
+    // What is not among the usual ones can be opened only if it was given, and only as it was given.
+    let host =
+        ["/dev/fuse", "/dev/net/tun", "/dev/loop-control"].into_iter().find(|path| Path::new(path).exists()).unwrap();
+    let script = |mode: &str| format!("busybox mkdir -p /dev/net; : {mode} {host} && echo opened");
+    sh(&sandbox, &root, &["--device", host], &script("<>")).expect(0, "opened");
+    sh(&sandbox, &root, &["--device", &format!("{host}:r")], &script("<")).expect(0, "opened");
+    sh(&sandbox, &root, &["--device", &format!("{host}:r")], &script("<>")).code_is_not(0);
 }

@@ -12,6 +12,7 @@ use crate::state::Store;
 use crate::storage;
 
 use super::base::{self, Base};
+use super::root::rule;
 use super::{IoFlags, LifeFlags, LimitFlags, NamespaceFlags, NetFlags, ProcessFlags, RootFlags, SecurityFlags};
 
 /// A container, as typed.
@@ -62,14 +63,19 @@ impl ContainerFlags {
         for port in base.config.exposed_ports.keys() {
             net.exposed.extend(Expose::parse(port).context(|| "a port of the image")?);
         }
+        let root = self.root(&base, dirs)?;
+        let mut limits = self.limits.limits()?;
+        for device in &root.devices {
+            limits.devices.push(rule(device)?);
+        }
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
             process: self.process.process(&base.argv, hostname, &self.security, &base.config)?,
             security: self.security.security(&net.mode, &namespaces)?,
             namespaces,
-            root: self.root(&base, dirs)?,
+            root,
             net,
-            limits: self.limits.limits()?,
+            limits,
             cgroup_parent: self.limits.cgroup_parent.clone(),
             io: self.io.io(detach, self.life.rm)?,
             life: self.life.life(&base.config)?,

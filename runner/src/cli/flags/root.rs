@@ -1,11 +1,13 @@
 //! Options about the file system of a container.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nix::sys::stat::{major, minor};
 
+use crate::cgroup::devices::Rule;
 use crate::error::{Context, Error, Result};
 use crate::spec::mount::{self, flag, target_path};
 use crate::spec::{HostDevice, Mount, Root, Rootfs, SHM_BYTES, Source, Storage};
@@ -141,6 +143,13 @@ fn device(text: &str) -> Result<HostDevice> {
         return Err(invalid("the device of the host must be an absolute path"));
     }
     Ok(HostDevice { host: host.into(), inside: target_path(inside)?, access: access.to_owned() })
+}
+
+/// What the container's groups must allow for `device` to be of use.
+pub(in crate::cli) fn rule(device: &HostDevice) -> Result<Rule> {
+    let meta = fs::metadata(&device.host).context(|| format!("--device {}", device.host.display()))?;
+    let kind = if meta.file_type().is_block_device() { 'b' } else { 'c' };
+    format!("{kind} {}:{} {}", major(meta.rdev()), minor(meta.rdev()), device.access).parse()
 }
 
 /// A directory stands for all devices in it.

@@ -136,7 +136,7 @@ fn cp_works_with_containers_that_run_and_that_do_not() {
     fs::write(sandbox.path("in"), "from the host").unwrap();
     std::os::unix::fs::chown(sandbox.path("in"), Some(7), Some(8)).unwrap();
     let host = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
-    let options = ["--net=none", "--name=c", "-v", "vol:/vol", "--rootfs", root.to_str().unwrap()];
+    let options = ["-i", "--net=none", "--name=c", "-v", "vol:/vol", "--rootfs", root.to_str().unwrap()];
     let script = "busybox mkdir -p /d/sub; echo inner > /d/sub/f; echo up; read line; cat /new /vol/in; busybox stat -c %u:%g /new /kept";
     let mut running = sandbox.start_command(kept(&sandbox, &options, script));
     assert_eq!(running.first, "up");

@@ -33,6 +33,12 @@ impl Moment {
         self.0.as_nanosecond()
     }
 
+    /// So many nanoseconds after 1970.
+    #[must_use]
+    pub fn from_nanoseconds(nanoseconds: i128) -> Option<Self> {
+        Timestamp::from_nanosecond(nanoseconds).ok().map(Self)
+    }
+
     /// This long before now.
     #[must_use]
     pub fn ago(time: Duration) -> Self {

@@ -106,6 +106,8 @@ enum Command {
     Logs(streams::logs::Logs),
     /// List the processes of a container
     Top(streams::top::Top),
+    /// Print what has happened to containers
+    Events(life::events::Events),
     /// Look after a container whose monitor was killed
     #[command(hide = true)]
     Monitor(life::monitor::Monitor),
@@ -149,10 +151,14 @@ enum Command {
 /// The commands that enter containers. They run from a handle of this program that cannot be written to.
 const ENTERING: [&str; 9] = ["run", "create", "start", "restart", "exec", "monitor", "cp", "export", "oci"];
 
+/// The commands about containers that are there. They run nothing of the user's, and fail with 1.
+const PLAIN: [&str; 9] = ["stop", "kill", "pause", "unpause", "wait", "rm", "rename", "ps", "events"];
+
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
+    let said = |names: &[&str]| std::env::args_os().skip(1).any(|word| names.iter().any(|name| word == *name));
     // A word that only looks like such a command costs a third of a millisecond, so this need not wait for the parser.
-    if std::env::args_os().skip(1).any(|word| ENTERING.iter().any(|name| word == *name))
+    if said(&ENTERING)
         && let Err(error) = sealed::ensure()
     {
         complain(&error);
@@ -163,19 +169,36 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             let _ = error.print();
             // Help and version are answers; all else is a failure of ours.
-            return if error.use_stderr() { ExitCode::from(125) } else { ExitCode::SUCCESS };
+            let refused = if said(&PLAIN) && !said(&ENTERING) { 1 } else { 125 };
+            return if error.use_stderr() { ExitCode::from(refused) } else { ExitCode::SUCCESS };
         }
     };
     match cli.command.run(&cli.places) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error);
-            ExitCode::from(error.status.code())
+            ExitCode::from(if cli.command.is_plain() { 1 } else { error.status.code() })
         }
     }
 }
 
 impl Command {
+    /// Whether it is one of [`PLAIN`].
+    fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop(_)
+                | Self::Kill(_)
+                | Self::Pause(_)
+                | Self::Unpause(_)
+                | Self::Wait(_)
+                | Self::Rm(_)
+                | Self::Rename(_)
+                | Self::Ps(_)
+                | Self::Events(_)
+        )
+    }
+
     fn run(&self, places: &Places) -> Result<u8> {
         let dirs = places.dirs()?;
         match self {
@@ -195,6 +218,8 @@ impl Command {
             Self::Update(update) => update.run(&dirs),
             Self::Stats(stats) => stats.run(&dirs),
             Self::Cgroup(cgroup) => cgroup.run(&dirs),
+            Self::Port(port) => port.run(&dirs),
+            Self::Events(events) => events.run(&dirs),
             Self::Monitor(monitor) => monitor.run(&dirs),
             Self::Exec(exec) => exec.run(&dirs),
             Self::Attach(attach) => attach.run(&dirs),
@@ -212,7 +237,6 @@ impl Command {
             Self::History(history) => history.run(&dirs),
             Self::Network(network) => network.run(&dirs),
             Self::Netns(netns) => netns.run(&dirs),
-            Self::Port(port) => port.run(&dirs),
             Self::Install(install) => install.run(),
             Self::Cni(cni) => cni.run(&dirs),
             Self::Cp(cp) => cp.run(&dirs),

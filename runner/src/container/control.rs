@@ -1,19 +1,23 @@
 //! What is done to containers that are there: started, ended, signalled, frozen, removed.
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::PollTimeout;
+use nix::unistd::Pid;
 
 use crate::cgroup;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::io::attach::{Options, Outcome};
 use crate::monitor;
+use crate::process::signals;
 use crate::spec::{Dirs, Signal};
-use crate::state::{Container, Record, Status, Store, View, info, log, undo};
+use crate::state::{Container, Exit, Record, Status, Store, View, events, info, log, undo};
 use crate::sys;
 
 use super::Warn;
@@ -73,8 +77,8 @@ fn begin(store: &Store, id: &Name) -> Result<Container> {
 /// Removes a container that does not run, or, with `force`, any. With `volumes`, those that were made for it go, too.
 pub(crate) fn remove(store: &Store, id: &Name, force: bool, volumes: bool) -> Result<()> {
     let view = View::of(store, id);
-    if force && view.as_ref().is_ok_and(|view| view.status.is_alive() || view.status == Status::Restarting) {
-        end_with(store, id, Signal::KILL, Some(Duration::ZERO))?;
+    if force && view.is_ok() {
+        end_with(store, id, Signal::KILL, Duration::ZERO)?;
         if !store.data(id).is_dir() {
             return Ok(());
         }
@@ -88,13 +92,21 @@ pub(crate) fn remove(store: &Store, id: &Name, force: bool, volumes: bool) -> Re
     if !volumes {
         container.keep_volumes()?;
     }
+    let spec = container.spec();
     container.record(&Record::Container { data: container.data.clone() })?;
-    undo::finish(store, container, false)
+    undo::finish(store, container, false)?;
+    if let Ok(spec) = spec {
+        events::append(store, &spec, "destroy", &[]);
+    }
+    Ok(())
 }
 
 /// Gives a container another name, whether it runs or not.
 pub(crate) fn rename(store: &Store, id: &Name, name: &Name) -> Result<()> {
-    store.rename(id, name)
+    let old = store.spec(id)?.name.map(String::from).unwrap_or_default();
+    store.rename(id, name)?;
+    events::append(store, &store.spec(id)?, "rename", &[("oldName", old)]);
+    Ok(())
 }
 
 /// How an attempt to stop has ended.
@@ -116,32 +128,47 @@ pub(crate) enum Stopped {
 pub(crate) fn stop(store: &Store, id: &Name, signal: Option<Signal>, timeout: Option<Duration>) -> Result<Stopped> {
     let life = store.spec(id)?.life;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(life.stop_timeout.into()));
-    end_with(store, id, signal.unwrap_or(life.stop_signal), Some(timeout))
+    end_with(store, id, signal.unwrap_or(life.stop_signal), timeout)
 }
 
-fn end_with(store: &Store, id: &Name, signal: Signal, timeout: Option<Duration>) -> Result<Stopped> {
-    let view = View::of(store, id)?;
-    let Some(run) = &view.run else { return Ok(Stopped::Already) };
+fn end_with(store: &Store, id: &Name, signal: Signal, timeout: Duration) -> Result<Stopped> {
+    let spec = store.spec(id)?;
+    if !store.is_owned(id) || store.info(id).is_none() {
+        return Ok(Stopped::Already);
+    }
     store.mark_stopping(id)?;
-    let stopped = match run.task().open() {
-        Some(pidfd) => {
-            let minds = crate::process::signals::minds(nix::unistd::Pid::from_raw(run.pid), signal.number());
-            let _ = sys::signal::send(pidfd.as_fd(), signal.number());
-            thaw(&view);
-            let patience = timeout.map_or(PollTimeout::NONE, |t| PollTimeout::try_from(t).unwrap_or(PollTimeout::MAX));
-            if info::has_ended_within(&pidfd, patience) {
-                Stopped::Gracefully
-            } else {
-                let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
-                Stopped::Killed { ignored: !minds }
-            }
+    let mut stopped = Stopped::Gracefully;
+    let start = Instant::now();
+    while store.is_owned(id) {
+        // A monitor that was about to start it again may have done so before it saw the mark.
+        let run = store.info(id);
+        if let Some(pidfd) = run.as_ref().and_then(|run| run.task().open()) {
+            stopped = end_process(&View::of(store, id)?, &pidfd, signal, timeout);
+        } else if let Some(run) = run {
+            // It may be waiting to start the container again.
+            run.monitor.signal(libc::SIGTERM);
         }
-        None => Stopped::Gracefully,
-    };
-    // It may be waiting to start the container again.
-    run.monitor.signal(libc::SIGTERM);
-    await_release(store, id)?;
+        if start.elapsed() > timeout + PATIENCE {
+            return Err(Error::new(format!("the container {} has ended, but its xnet does not", id.short())));
+        }
+        sleep(TICK);
+    }
+    store.settle()?;
+    events::append(store, &spec, "stop", &[]);
     Ok(stopped)
+}
+
+fn end_process(view: &View, pidfd: &OwnedFd, signal: Signal, timeout: Duration) -> Stopped {
+    let pid = view.run.as_ref().map_or(0, |run| run.pid);
+    let minds = signals::minds(Pid::from_raw(pid), signal.number());
+    let _ = sys::signal::send(pidfd.as_fd(), signal.number());
+    thaw(view);
+    if info::has_ended_within(pidfd, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
+        return Stopped::Gracefully;
+    }
+    let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
+    info::has_ended_within(pidfd, PollTimeout::from(5000_u16));
+    Stopped::Killed { ignored: !minds }
 }
 
 /// What has a signal in its queue must run to see it.
@@ -149,18 +176,6 @@ fn thaw(view: &View) {
     if view.status == Status::Paused {
         let _ = cgroup::freeze::set(&view.cgroups, false);
     }
-}
-
-/// Waits until nobody owns the container.
-fn await_release(store: &Store, id: &Name) -> Result<()> {
-    let start = Instant::now();
-    while store.is_owned(id) {
-        if start.elapsed() > PATIENCE {
-            return Err(Error::new(format!("the container {} has ended, but its xnet does not", id.short())));
-        }
-        sleep(TICK);
-    }
-    Ok(())
 }
 
 /// Sends a signal to the first process of a container that runs.
@@ -175,6 +190,7 @@ pub(crate) fn kill(store: &Store, id: &Name, signal: Signal) -> Result<()> {
     }
     sys::signal::send(pidfd.as_fd(), signal.number())
         .map_err(|errno| Error::new(format!("signal the container {}: {}", view.called(), errno.desc())))?;
+    events::append(store, &view.spec, "kill", &[("signal", signal.number().to_string())]);
     if signal == Signal::KILL {
         thaw(&view);
     }
@@ -185,7 +201,11 @@ pub(crate) fn kill(store: &Store, id: &Name, signal: Signal) -> Result<()> {
 pub(crate) fn freeze(store: &Store, id: &Name, frozen: bool) -> Result<()> {
     let view = View::of(store, id)?;
     match (view.status, frozen) {
-        (Status::Running, true) | (Status::Paused, false) => cgroup::freeze::set(&view.cgroups, frozen),
+        (Status::Running, true) | (Status::Paused, false) => {
+            cgroup::freeze::set(&view.cgroups, frozen)?;
+            events::append(store, &view.spec, if frozen { "pause" } else { "unpause" }, &[]);
+            Ok(())
+        }
         (Status::Paused, true) => Err(Error::new(format!("the container {} is already paused", view.called()))),
         (Status::Running, false) => Err(Error::new(format!("the container {} is not paused", view.called()))),
         _ => Err(Error::new(format!("the container {} is not running", view.called()))),
@@ -195,25 +215,24 @@ pub(crate) fn freeze(store: &Store, id: &Name, frozen: bool) -> Result<()> {
 /// Waits for the end of a container's present run. Answers its exit status; none if nobody knows it. One that does not
 /// run has ended already.
 pub(crate) fn wait(store: &Store, id: &Name) -> Result<Option<u8>> {
-    let view = View::of(store, id)?;
-    let ended = || view.exit.as_ref().and_then(|exit| exit.exit_code);
-    // Opened before the end is waited for: it can be read to its end even when its name is gone, as with --rm.
-    let Ok(mut log) = std::fs::File::open(view.state.join("log")) else { return Ok(ended()) };
-    let Some(run) = &view.run else { return Ok(ended()) };
-    if let Some(pidfd) = run.task().open() {
+    let written = || Ok(Exit::read(&store.data(id))?.and_then(|exit| exit.exit_code));
+    // Opened before anything else is looked at: it can be read to its end even when its name is gone, as with --rm.
+    let Ok(mut log) = File::open(store.place(id).join("log")) else { return written() };
+    if let Some(pidfd) = store.info(id).and_then(|run| run.task().open()) {
         info::has_ended_within(&pidfd, PollTimeout::NONE);
     }
     let mut text = String::new();
     loop {
         let owned = store.is_owned(id);
-        std::io::Read::read_to_string(&mut log, &mut text).map_err(|error| Error::new(error.to_string()))?;
-        let records = log::parse(&text)?;
-        if let Some(Record::Ended { exit }) = records.into_iter().rev().find(|r| matches!(r, Record::Ended { .. })) {
-            return Ok(exit.exit_code);
+        log.read_to_string(&mut text).context(|| "read the container's log")?;
+        let ended = log::parse(&text)?.into_iter().rev().find_map(|record| match record {
+            Record::Ended { exit } => Some(exit.exit_code),
+            _ => None,
+        });
+        match ended {
+            Some(code) => return Ok(code),
+            None if !owned => return written(),
+            None => sleep(TICK),
         }
-        if !owned {
-            return Ok(None);
-        }
-        sleep(TICK);
     }
 }

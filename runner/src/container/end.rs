@@ -6,10 +6,12 @@ use std::io::Write;
 use crate::error::{Context, Result};
 use crate::moment::Moment;
 use crate::spec::Spec;
-use crate::state::{Container, Exit, Record};
+use crate::state::{Container, Exit, Record, Store, events, undo};
+
+use super::Warn;
 
 /// Writes down how a run has ended, for those who wait for it and those who ask later. Answers the exit status.
-pub(crate) fn write(container: &mut Container, spec: &Spec, ended: Result<Exit>) -> Result<u8> {
+pub(crate) fn write(store: &Store, container: &mut Container, spec: &Spec, ended: Result<Exit>) -> Result<u8> {
     let exit = match &ended {
         Ok(exit) => exit.clone(),
         Err(error) => Exit {
@@ -23,7 +25,29 @@ pub(crate) fn write(container: &mut Container, spec: &Spec, ended: Result<Exit>)
     if !spec.life.auto_remove {
         exit.write(&container.data)?;
     }
+    if ended.is_ok() {
+        announce_end(store, spec, &exit);
+    }
     ended.map(|exit| exit.exit_code.unwrap_or_default())
+}
+
+fn announce_end(store: &Store, spec: &Spec, exit: &Exit) {
+    if exit.oom_killed {
+        events::append(store, spec, "oom", &[]);
+    }
+    let code = exit.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+    events::append(store, spec, "die", &[("exitCode", code)]);
+}
+
+/// Removes what the last run of a container has made, and the container itself if it is not to stay.
+pub(crate) fn finish(store: &Store, container: Container, spec: &Spec, warn: Warn<'_>) {
+    let data = container.data.clone();
+    match undo::finish(store, container, false) {
+        Ok(()) if !data.exists() => events::append(store, spec, "destroy", &[]),
+        Ok(()) => {}
+        // What could not be undone stays on record; the next `xnet` tries again.
+        Err(error) => warn(&error),
+    }
 }
 
 /// Writes the id of a new container where it was asked for; that file must not be there yet.

@@ -22,7 +22,7 @@ use crate::net::{Prepared, lookup};
 use crate::process::signals::Signals;
 use crate::setup::{self, Op};
 use crate::spec::{Dirs, Spec};
-use crate::state::{Container, Record, Store, recover, undo};
+use crate::state::{Container, Record, Store, events, recover, undo};
 use crate::storage;
 
 use start::Start;
@@ -80,10 +80,8 @@ pub(crate) fn start_attached(
 fn attended(start: &Start<'_>, mut container: Container, warn: Warn<'_>) -> Result<u8> {
     let mut session = Session::default();
     let ended = start.run(&mut container, &mut session, &mut || Ok(()), warn);
-    let code = end::write(&mut container, start.spec, ended);
-    if let Err(error) = undo::finish(start.store, container, false) {
-        warn(&error);
-    }
+    let code = end::write(start.store, &mut container, start.spec, ended);
+    end::finish(start.store, container, start.spec, warn);
     session.farewell(code.as_ref().map_or_else(|error| error.status.code(), |code| *code));
     code
 }
@@ -116,7 +114,10 @@ fn with_client(store: &Store, dirs: &Dirs, container: Container, spec: &Spec, op
 fn make(store: &Store, spec: &Spec, dirs: &Dirs) -> Result<Container> {
     let mut container = store.create(spec)?;
     match storage::prepare(&spec.root, dirs, &mut container).and_then(|_| end::announce(spec, &container)) {
-        Ok(()) => Ok(container),
+        Ok(()) => {
+            events::append(store, spec, "create", &[]);
+            Ok(container)
+        }
         Err(error) => {
             undo::finish(store, container, false)?;
             Err(error)

@@ -19,7 +19,7 @@ use crate::process::signals::Signals;
 use crate::process::wait::Running;
 use crate::setup::files::Files;
 use crate::spec::{Capability, Dirs, NamespaceMode, Spec};
-use crate::state::{Container, Exit, Info, Record, Store, Task};
+use crate::state::{Container, Exit, Info, Record, Store, Task, events};
 use crate::storage::Place;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
@@ -81,6 +81,9 @@ impl Start<'_> {
                 self.executed(&running, container)?;
                 executed()?;
                 self.announce(&connected, warn);
+                if self.detached {
+                    sys::memory::give_back();
+                }
                 Ok(())
             })?;
             Ok(self.ended(code, started_at, container, &hierarchies))
@@ -95,10 +98,12 @@ impl Start<'_> {
         if let Some(path) = &self.spec.life.pidfile {
             fs::write(path, running.pid.to_string()).context(|| format!("write {}", path.display()))?;
         }
+        fault::point("executed")?;
         if !self.spec.life.auto_remove {
             container.record(&Record::Keep)?;
         }
-        fault::point("executed")
+        events::append(self.store, self.spec, "start", &[]);
+        Ok(())
     }
 
     fn ended(&self, code: u8, started_at: Moment, container: &Container, hierarchies: &[Hierarchy]) -> Exit {

@@ -62,6 +62,7 @@ fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info) -> Resul
     let ended = match info.task().open() {
         Some(pidfd) => {
             container.publish(&Info { monitor: Task::of(Pid::this()), ..info.clone() })?;
+            sys::memory::give_back();
             watch(&pidfd, &container, &info, &mut session)
         }
         None => recover::last(&container, &info),

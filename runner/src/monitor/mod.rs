@@ -154,7 +154,7 @@ impl Monitor<'_> {
         let mut ran = ended.as_ref().map_or(Duration::ZERO, Exit::lasted);
         let mut last;
         loop {
-            let code = end::write(&mut container, self.spec, ended).ok();
+            let code = end::write(self.store, &mut container, self.spec, ended).ok();
             last = code;
             let again = first.is_none() && !container.is_stopping() && self.spec.life.restart.applies(code, restarts);
             if !again || undo::run(self.store, &container).is_err() {
@@ -171,8 +171,7 @@ impl Monitor<'_> {
             ended = self.run(&mut container, restarts, session, &mut || Ok(()));
             ran = begun.elapsed();
         }
-        // What could not be undone stays on record; the next `xnet` will tell about it.
-        let _ = undo::finish(self.store, container, false);
+        end::finish(self.store, container, self.spec, &mut |_| ());
         // Those who hear it find the container put away.
         session.farewell(last.unwrap_or(Status::Setup.code()));
         if let Some(error) = first {

@@ -22,6 +22,7 @@
 //! A container that is being made has an entry of its own in the log of its run, which removes all of it. When its command
 //! is executed, and it is not to go at its end (`--rm`), that entry is cancelled.
 
+pub(crate) mod events;
 pub(crate) mod exit;
 pub(crate) mod info;
 pub(crate) mod log;

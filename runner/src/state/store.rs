@@ -121,6 +121,11 @@ impl Store {
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
+    /// Waits until nobody is in the middle of taking or letting go of a container.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.guard().map(drop)
+    }
+
     /// What the run of container `id` says about itself, if there is one.
     pub(crate) fn info(&self, id: &Name) -> Option<Info> {
         serde_json::from_slice(&fs::read(self.state.join(id.as_str()).join("info.json")).ok()?).ok()

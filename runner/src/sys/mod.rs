@@ -10,6 +10,7 @@ pub(crate) mod caps;
 pub(crate) mod clone;
 pub(crate) mod keyring;
 pub(crate) mod link;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod ns;
 pub(crate) mod pidfd;

@@ -89,6 +89,18 @@ impl Sandbox {
         ended.stdout.trim().to_owned()
     }
 
+    /// What the run of container `id` says about itself.
+    pub fn info(&self, id: &str) -> serde_json::Value {
+        let text = fs::read(self.path("state").join(id).join("info.json")).expect("a run");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    /// How the last run of container `id` has ended.
+    pub fn exit(&self, id: &str) -> serde_json::Value {
+        let text = fs::read(self.path("data/containers").join(id).join("exit.json")).expect("a run");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
     pub fn gc(&self) -> Ended {
         Ended::of(&mut self.command(&["gc"]))
     }
@@ -137,7 +149,9 @@ impl Sandbox {
         let mut found = Vec::new();
         let names = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name());
         found.extend(
-            names(self.path("state")).filter(|n| n != ".plugins" && n != ".members").map(|n| format!("state {n:?}")),
+            names(self.path("state"))
+                .filter(|n| n != ".plugins" && n != ".members" && n != "events.log")
+                .map(|n| format!("state {n:?}")),
         );
         for network in names(self.path("state/.members")).filter(|n| n != ".lock") {
             let members = names(self.path("state/.members").join(&network));
@@ -161,6 +175,15 @@ impl Drop for Sandbox {
     /// What a killed or failed run has left goes, too: groups are the host's.
     fn drop(&mut self) {
         if self.path("state").exists() {
+            let all = Ended::of(&mut self.command(&["ps", "-aq", "--no-trunc"])).stdout;
+            let ids: Vec<_> = all.lines().collect();
+            if !ids.is_empty() {
+                self.command(&[&["rm", "-f"], &ids[..]].concat())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status()
+                    .ok();
+            }
             self.await_release();
             self.command(&["gc", "--force"]).stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
         }
@@ -257,4 +280,21 @@ impl Drop for Running {
 pub fn executable(path: &Path, text: &str) {
     fs::write(path, text).expect("write");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+/// Waits until `done`, which must come true soon.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !done() {
+        assert!(start.elapsed().as_secs() < 10, "it did not come true: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Ends process `pid` as `kill -9` does, and waits until it has ended.
+pub fn kill(pid: &serde_json::Value) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid.as_i64().expect("a number")).expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
+    let ended = || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    eventually("the process ends", ended);
 }

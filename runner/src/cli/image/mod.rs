@@ -4,7 +4,7 @@ mod archive;
 mod list;
 mod manage;
 mod pull;
-mod show;
+pub(in crate::cli) mod show;
 
 use clap::{Args, Subcommand};
 

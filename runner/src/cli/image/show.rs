@@ -37,7 +37,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// How long ago an RFC 3339 time was: `3 hours ago`. Empty if it is not known.
-pub(super) fn ago(time: Option<&str>, now: Timestamp) -> String {
+pub(in crate::cli) fn ago(time: Option<&str>, now: Timestamp) -> String {
     let Some(then) = time.and_then(|time| time.parse::<Timestamp>().ok()) else { return String::new() };
     let seconds = now.as_second() - then.as_second();
     let days = seconds / 86_400;

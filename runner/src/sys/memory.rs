@@ -1,0 +1,57 @@
+//! Memory that was needed once.
+
+use std::fs;
+
+use nix::libc;
+
+/// Gives back what a process holds that is about to wait for a long time: free blocks of the heap, and the pages of the
+/// program itself, which come back from the page cache when they are needed.
+pub(crate) fn give_back() {
+    // SAFETY: gives free memory back; what is in use stays.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    for (start, length) in unchanged_files(&fs::read_to_string("/proc/self/smaps").unwrap_or_default()) {
+        // SAFETY: a mapping of a file that cannot be written to, and never was (it has no page of its own), holds nothing but
+        // the file's contents, which the kernel reads again. This thread is the only one, so it is still as it was listed.
+        unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Start and length of the mappings in the text of /proc/PID/smaps that show a file as it is. One that was written to before
+/// it became read-only, as the loader does with addresses, has anonymous pages.
+fn unchanged_files(smaps: &str) -> Vec<(usize, usize)> {
+    let (mut found, mut current) = (Vec::new(), None);
+    for line in smaps.lines() {
+        if let Some(pages) = line.strip_prefix("Anonymous:") {
+            found.extend(current.take().filter(|_| pages.trim() == "0 kB"));
+        } else if let Some(mapping) = read_only_file(line) {
+            current = Some(mapping);
+        }
+    }
+    found
+}
+
+/// Start and length of the mapping that a line introduces, if it is of a file and cannot be written to.
+fn read_only_file(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_whitespace();
+    let (range, rights, inode) = (fields.next()?, fields.next()?, fields.nth(2)?);
+    let (start, end) = range.split_once('-')?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    (rights.as_bytes().get(1) == Some(&b'-') && inode != "0").then(|| (start, end.saturating_sub(start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mappings_that_are_as_the_file_is_are_dropped() {
+        let text = "00400000-00401000 r-xp 00001000 fd:00 4711   /usr/bin/xnet\nRss: 4 kB\nAnonymous: 0 kB\n\
+            00402000-00403000 r--p 00002000 fd:00 4711   /usr/bin/xnet\nRss: 4 kB\nAnonymous: 4 kB\n\
+            00404000-00405000 rw-p 00003000 fd:00 4711   /usr/bin/xnet\nRss: 4 kB\nAnonymous: 0 kB\n\
+            7ff00000-7ff01000 r--p 00000000 00:00 0   [vvar]\nRss: 4 kB\nAnonymous: 0 kB\n";
+        assert_eq!(unchanged_files(text), [(0x40_0000, 0x1000)]);
+    }
+}

@@ -177,3 +177,38 @@ fn a_container_whose_plugin_is_gone_stays_on_record_until_gc_is_forced() {
     assert_eq!(Ended::of(&mut sandbox.command(&["gc", "--force"])).code, 1);
     sandbox.assert_clean();
 }
+
+/// Requirement: NET-C4, N-14.
+#[test]
+fn the_network_of_a_container_is_undone_once_and_when_its_own_run_ends() {
+    let sandbox = Sandbox::new();
+    let (dir, calls, conf) = (sandbox.path("plugins"), sandbox.path("calls"), sandbox.path("probe.conflist"));
+    fs::create_dir(&dir).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncat >/dev/null\necho $CNI_COMMAND >> {}\n\
+         [ $CNI_COMMAND != ADD ] || echo '{{\"cniVersion\": \"1.0.0\", \"interfaces\": [], \"ips\": []}}'\n",
+        calls.display()
+    );
+    executable(&dir.join("probe"), &script);
+    fs::write(&conf, r#"{"cniVersion": "1.0.0", "name": "probe", "plugins": [{"type": "probe"}]}"#).unwrap();
+    let options = ["--name=a", "--conf", conf.to_str().unwrap(), "--cni-path", dir.to_str().unwrap()];
+    let calls = || fs::read_to_string(&calls).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    sandbox.detach(&options, &["sleep", "1000"]);
+    sandbox.detach(&["--net=container:a", "--name=b"], &["sleep", "1000"]);
+    assert_eq!(calls(), "ADD");
+    sandbox.xnet(&["stop", "-t", "0", "a"]).expect(0, "a");
+    assert_eq!(calls(), "ADD DEL");
+    sandbox.xnet(&["rm", "-f", "b"]).expect(0, "b");
+    assert_eq!(calls(), "ADD DEL", "who had joined has undone what was not its own");
+    // Another run is wired anew; and killed, it is undone by whoever finds it.
+    sandbox.xnet(&["start", "a"]).expect(0, "a");
+    let id = sandbox.xnet(&["ps", "-q", "--no-trunc"]).stdout;
+    let info = sandbox.info(id.trim());
+    sandbox::kill(&info["monitor"]["pid"]);
+    sandbox::kill(&info["pid"]);
+    sandbox.gc().expect(0, id.trim());
+    assert_eq!(calls(), "ADD DEL ADD DEL");
+    sandbox.xnet(&["rm", "a"]).expect(0, "a");
+    assert_eq!(calls(), "ADD DEL ADD DEL");
+    sandbox.assert_clean();
+}

@@ -38,6 +38,7 @@ const PARENT: [&str; 11] = [
 
 const UNDO: [&str; 5] = ["undo-container", "undo-name", "undo-cgroups", "undo-process", "undo-netns"];
 
+/// Requirement: S3-8, P-35, F-exit-codes.
 #[test]
 fn a_step_that_fails_ends_the_run_with_125_and_nothing_is_executed() {
     let sandbox = Sandbox::new();
@@ -57,6 +58,7 @@ fn a_step_that_fails_ends_the_run_with_125_and_nothing_is_executed() {
     }
 }
 
+/// Requirement: P-35, F-rm.
 #[test]
 fn a_runner_killed_at_any_step_leaves_nothing_after_gc() {
     let sandbox = Sandbox::new();
@@ -73,6 +75,7 @@ fn a_runner_killed_at_any_step_leaves_nothing_after_gc() {
     }
 }
 
+/// Requirement: P-35.
 #[test]
 fn a_gc_killed_at_any_step_can_be_repeated() {
     let sandbox = Sandbox::new();
@@ -87,6 +90,7 @@ fn a_gc_killed_at_any_step_can_be_repeated() {
     }
 }
 
+/// Requirement: P-35, F-rm.
 #[test]
 fn the_container_dies_with_xnet_and_the_next_run_cleans_up() {
     let sandbox = Sandbox::new();
@@ -103,6 +107,7 @@ fn the_container_dies_with_xnet_and_the_next_run_cleans_up() {
     }
 }
 
+/// Requirement: P-35.
 #[test]
 fn gc_does_not_touch_the_living() {
     let sandbox = Sandbox::new();
@@ -114,6 +119,7 @@ fn gc_does_not_touch_the_living() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-34, P-36.
 #[test]
 fn many_at_once_all_end_and_leave_nothing() {
     let sandbox = Sandbox::new();

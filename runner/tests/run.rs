@@ -12,6 +12,7 @@ use std::process::Command;
 
 use sandbox::{Ended, Sandbox, executable};
 
+/// Requirement: F-run, F-exit-codes.
 #[test]
 fn the_exit_status_is_the_commands() {
     let sandbox = Sandbox::new();
@@ -23,6 +24,7 @@ fn the_exit_status_is_the_commands() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S3-6, F-exit-codes.
 #[test]
 fn what_cannot_be_executed_is_127_or_126_and_says_why() {
     let sandbox = Sandbox::new();
@@ -41,6 +43,7 @@ fn what_cannot_be_executed_is_127_or_126_and_says_why() {
     sandbox.assert_clean();
 }
 
+/// Requirement: F-exit-codes.
 #[test]
 fn usage_errors_are_125_and_touch_nothing() {
     let sandbox = Sandbox::new();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use sandbox::Sandbox;
 
+/// Requirement: P-37, F-signal-proxying.
 #[test]
 fn a_handler_of_the_command_gets_the_signal() {
     let sandbox = Sandbox::new();
@@ -26,6 +27,7 @@ fn a_handler_of_the_command_gets_the_signal() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-37.
 #[test]
 fn a_command_without_a_handler_dies_of_it_although_it_is_process_1() {
     let sandbox = Sandbox::new();
@@ -38,6 +40,7 @@ fn a_command_without_a_handler_dies_of_it_although_it_is_process_1() {
     sandbox.assert_clean();
 }
 
+/// Requirement: F-exit-codes.
 #[test]
 fn a_death_by_a_real_time_signal_is_a_status_too() {
     let sandbox = Sandbox::new();
@@ -50,6 +53,7 @@ fn a_death_by_a_real_time_signal_is_a_status_too() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-37.
 #[test]
 fn an_ignored_signal_is_ignored_and_signals_about_xnet_are_not_passed_on() {
     let sandbox = Sandbox::new();
@@ -62,6 +66,7 @@ fn an_ignored_signal_is_ignored_and_signals_about_xnet_are_not_passed_on() {
     assert_eq!(running.wait(), 5);
 }
 
+/// Requirement: P-37.
 #[test]
 fn a_signal_that_comes_before_the_command_is_not_lost() {
     let sandbox = Sandbox::new();
@@ -79,6 +84,7 @@ fn a_signal_that_comes_before_the_command_is_not_lost() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-38, F-init.
 #[test]
 fn the_init_reaps_orphans() {
     let sandbox = Sandbox::new();
@@ -87,6 +93,7 @@ fn the_init_reaps_orphans() {
     sandbox.run(&["--net=none", "--init"], &["sh", "-c", script]).expect(0, "0\nxnet");
 }
 
+/// Requirement: P-36.
 #[test]
 fn the_end_of_process_1_is_the_end_of_all() {
     let sandbox = Sandbox::new();

@@ -14,10 +14,10 @@ PLUGINS := $(sort $(basename $(notdir $(wildcard plugins/src/bin/*.rs ipam/src/b
 BINS    := xnet $(PLUGINS)
 
 # What the tests and benches compare with and look through. Debian's names.
-TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps crun bwrap zstd docker-registry skopeo
+TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps crun podman bwrap zstd docker-registry skopeo
 PEERS     := /usr/lib/cni/bridge
 PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace qemu-user-static conntrack iperf3 dbus-daemon containerd runc busybox-static \
-             procps crun bubblewrap zstd docker-registry skopeo containernetworking-plugins
+             procps crun podman bubblewrap zstd docker-registry skopeo containernetworking-plugins
 # Unpacked, not installed: a newer Go suite, for its nftables back ends, and a firewall daemon.
 export XNET_NEWER_GO_DIR  := $(abspath $(TARGET)/newer-go)
 export XNET_FIREWALLD_DIR := $(abspath $(TARGET)/firewalld)
@@ -67,8 +67,9 @@ lint: ## Formatting, clippy, licences (the last if cargo-deny is there)
 bench: deps newer-go build ## Times the suite against Debian's Go plugins, side by side
 	XNET_BIN_DIR=$(CURDIR)/bin $(CARGO) bench -p xnet-tests
 
-install: build ## Installs: xnet into $(DESTDIR)$(PREFIX)/bin, the plugins into $(DESTDIR)/opt/cni/bin
+install: build ## Installs: xnet and its link xnet-oci into $(DESTDIR)$(PREFIX)/bin, the plugins into $(DESTDIR)/opt/cni/bin
 	install -D -m 0755 bin/xnet $(DESTDIR)$(PREFIX)/bin/xnet
+	ln -sf xnet $(DESTDIR)$(PREFIX)/bin/xnet-oci
 	@for bin in $(PLUGINS); do install -D -m 0755 bin/$$bin $(DESTDIR)/opt/cni/bin/$$bin || exit 1; done
 
 clean: ## Removes what was built

@@ -31,6 +31,7 @@ mod monitor;
 mod namespaces;
 pub mod net;
 mod netns;
+mod oci;
 mod process;
 pub mod seccomp;
 pub mod setup;
@@ -43,10 +44,15 @@ mod top;
 mod userns;
 mod volume;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-/// The program: a plugin when it is called by a plugin's name, `xnet` else.
+/// The program: a plugin when it is called by a plugin's name, an OCI runtime as `xnet-oci`, `xnet` else.
 #[must_use]
 pub fn main() -> ExitCode {
-    std::env::args_os().next().and_then(|argv0| suite::run(&argv0)).unwrap_or_else(cli::main)
+    let argv0 = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&argv0).file_name().is_some_and(|name| name == cli::oci::NAME) {
+        return cli::oci::main(std::env::args_os().collect());
+    }
+    suite::run(&argv0).unwrap_or_else(cli::main)
 }

@@ -93,9 +93,20 @@ impl Joins {
     }
 
     /// The same, and the network namespace at `path`.
-    pub(crate) fn and_net(mut self, path: &Path) -> Result<Self> {
-        self.entered.push((Kind::Net, open(path, Kind::Net)?));
+    pub(crate) fn and_net(self, path: &Path) -> Result<Self> {
+        self.and(Kind::Net, path)
+    }
+
+    /// The same, and the namespace at `path`.
+    pub(crate) fn and(mut self, kind: Kind, path: &Path) -> Result<Self> {
+        self.entered.push((kind, open(path, kind)?));
         Ok(self)
+    }
+
+    /// The same, and a namespace that is open already.
+    pub(crate) fn and_open(mut self, kind: Kind, file: OwnedFd) -> Self {
+        self.entered.push((kind, file));
+        self
     }
 
     /// Does `clone` inside of the namespaces. Both processes come back, and the parent comes back to where it was.

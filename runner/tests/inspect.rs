@@ -1,5 +1,7 @@
 //! What is told about a container has the words that scripts know, and says the truth.
 
+#![allow(clippy::expect_used, reason = "what fails to unwrap fails the test")]
+
 mod sandbox;
 
 use std::fs;

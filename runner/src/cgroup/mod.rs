@@ -22,10 +22,11 @@ mod v1;
 mod v2;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use discover::{Hierarchy, Kind};
-pub(crate) use remove::{kill, remove, restore_controllers};
+pub(crate) use remove::{kill, remove, remove_trees, restore_controllers};
 
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
@@ -46,18 +47,32 @@ pub(crate) fn of_host() -> Result<Vec<Hierarchy>> {
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
     hierarchies: &'a [Hierarchy],
-    parent: Name,
-    id: Name,
+    /// Below the root of each hierarchy.
+    path: PathBuf,
 }
 
 impl<'a> Group<'a> {
     pub(crate) fn new(hierarchies: &'a [Hierarchy], parent: &Name, id: &Name) -> Self {
-        Self { hierarchies, parent: parent.clone(), id: id.clone() }
+        Self::at(hierarchies, &Path::new(parent.as_str()).join(id.as_str()))
+    }
+
+    /// The group at `path`, relative and without `..`, below the root of each hierarchy.
+    pub(crate) fn at(hierarchies: &'a [Hierarchy], path: &Path) -> Self {
+        Self { hierarchies, path: path.to_owned() }
     }
 
     /// Every directory that [`Group::create`] may make for this container.
     pub(crate) fn dirs(&self) -> Vec<PathBuf> {
         self.hierarchies.iter().map(|h| self.dir(h)).collect()
+    }
+
+    /// Refuses a group that somebody else uses: its processes would be ended with the container's.
+    pub(crate) fn check_free(&self) -> Result<()> {
+        let used = |dir: &PathBuf| dir.is_dir() && !(is_empty(dir) && has_no_groups(dir));
+        match self.dirs().into_iter().find(used) {
+            Some(dir) => Err(Error::new(format!("the cgroup {} is in use already", dir.display()))),
+            None => Ok(()),
+        }
     }
 
     /// The version 2 controllers that must be switched on for `limits`, with the file that does it at the root.
@@ -123,7 +138,7 @@ impl<'a> Group<'a> {
     }
 
     fn dir(&self, hierarchy: &Hierarchy) -> PathBuf {
-        hierarchy.mount.join(self.parent.as_str()).join(self.id.as_str())
+        hierarchy.mount.join(&self.path)
     }
 
     fn create_in(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<PathBuf> {
@@ -145,16 +160,22 @@ impl<'a> Group<'a> {
     }
 
     fn prepare_parent(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<()> {
-        let parent = hierarchy.mount.join(self.parent.as_str());
-        fs::create_dir_all(&parent).context(|| format!("make the cgroup {}", parent.display()))?;
-        match &hierarchy.kind {
-            Kind::V1 { .. } => v1::inherit_cpuset(hierarchy, &parent),
-            Kind::V2 => {
-                let wanted: Vec<_> = settings.iter().map(|setting| hierarchy.own_name(&setting.controller)).collect();
-                v2::enable(&hierarchy.mount, &wanted)?;
-                v2::enable(&parent, &wanted)
+        let parents = self.path.parent().unwrap_or(Path::new(""));
+        let dir = hierarchy.mount.join(parents);
+        fs::create_dir_all(&dir).context(|| format!("make the cgroup {}", dir.display()))?;
+        let wanted: Vec<_> = settings.iter().map(|setting| hierarchy.own_name(&setting.controller)).collect();
+        let mut level = hierarchy.mount.clone();
+        if hierarchy.kind == Kind::V2 {
+            v2::enable(&level, &wanted)?;
+        }
+        for name in parents {
+            level.push(name);
+            match &hierarchy.kind {
+                Kind::V1 { .. } => v1::inherit_cpuset(hierarchy, &level)?,
+                Kind::V2 => v2::enable(&level, &wanted)?,
             }
         }
+        Ok(())
     }
 }
 
@@ -172,8 +193,22 @@ impl Hierarchy {
 /// How often a parent that others keep removing is made again.
 const ATTEMPTS: u32 = 100;
 
+/// An engine may have made it before; then nobody must be in it.
 fn make(dir: &Path) -> Result<()> {
-    fs::create_dir(dir).context(|| format!("make the cgroup {}", dir.display()))
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_empty(dir) => Ok(()),
+        made => made.context(|| format!("make the cgroup {}", dir.display())),
+    }
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
+}
+
+fn has_no_groups(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| {
+        !entries.any(|entry| entry.is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
+    })
 }
 
 #[cfg(test)]

@@ -57,18 +57,33 @@ fn members(dir: &Path) -> Vec<Pid> {
 /// Removes the groups `dirs`, with the parent of each when that is empty then.
 pub(crate) fn remove(dirs: &[PathBuf]) -> Result<()> {
     for dir in dirs {
-        let mut last = None;
-        let gone = retry(|| {
-            last = fs::remove_dir(dir).err().and_then(|e| e.raw_os_error()).map(Errno::from_raw);
-            matches!(last, None | Some(Errno::ENOENT))
-        });
-        if !gone {
-            return Err(last.unwrap_or(Errno::EBUSY)).context(|| format!("remove the cgroup {}", dir.display()));
-        }
+        remove_one(dir)?;
         // Not empty: another container's. Not permitted, not there: nothing of ours.
         let _ = dir.parent().map(fs::remove_dir);
     }
     Ok(())
+}
+
+fn remove_one(dir: &Path) -> Result<()> {
+    let mut last = None;
+    let gone = retry(|| {
+        last = fs::remove_dir(dir).err().and_then(|e| e.raw_os_error()).map(Errno::from_raw);
+        matches!(last, None | Some(Errno::ENOENT))
+    });
+    if gone {
+        return Ok(());
+    }
+    Err(last.unwrap_or(Errno::EBUSY)).context(|| format!("remove the cgroup {}", dir.display()))
+}
+
+/// Removes the groups `dirs` with all groups below them, and nothing above: that is the engine's.
+pub(crate) fn remove_trees(dirs: &[PathBuf]) -> Result<()> {
+    dirs.iter().try_for_each(|dir| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        remove_trees(&below.map(|entry| entry.path()).collect::<Vec<_>>())?;
+        remove_one(dir)
+    })
 }
 
 /// Switches `controllers` off again in `control`, a `cgroup.subtree_control` file, unless somebody else's group is there

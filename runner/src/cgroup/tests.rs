@@ -129,7 +129,8 @@ fn a_version_1_group_is_killed_process_by_process() {
         return;
     };
     let parent = Name::random().unwrap();
-    let group = Group { hierarchies: &[one], parent, id: name("one") };
+    let hierarchies = [one];
+    let group = Group::new(&hierarchies, &parent, &name("one"));
     let (dirs, _) = group.create(&Limits::default()).unwrap();
     let mut children: Vec<_> =
         (0..3).map(|_| std::process::Command::new("sleep").arg("1000").spawn().unwrap()).collect();

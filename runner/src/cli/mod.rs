@@ -11,6 +11,7 @@ mod install;
 mod life;
 mod netns;
 mod network;
+pub(crate) mod oci;
 mod port;
 mod run;
 mod stats;
@@ -21,6 +22,7 @@ mod volume;
 #[cfg(test)]
 pub(crate) use flags::spec_of;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -144,6 +146,13 @@ enum Command {
     Cni(cni::Cni),
     /// Work with volumes
     Volume(volume::VolumeCommand),
+    /// Run containers for an engine, as runc does
+    #[command(disable_help_flag = true)]
+    Oci {
+        /// What runc would be given
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Print the version
     Version(version::Version),
 }
@@ -156,6 +165,10 @@ const PLAIN: [&str; 9] = ["stop", "kill", "pause", "unpause", "wait", "rm", "ren
 
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
+    // An engine's command line has options of the same names with other meanings.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "oci") {
+        return oci::main(std::env::args_os().skip(1).collect());
+    }
     let said = |names: &[&str]| std::env::args_os().skip(1).any(|word| names.iter().any(|name| word == *name));
     // A word that only looks like such a command costs a third of a millisecond, so this need not wait for the parser.
     if said(&ENTERING)
@@ -244,6 +257,7 @@ impl Command {
             Self::Export(export) => export.run(&dirs),
             Self::Commit(commit) => commit.run(&dirs),
             Self::Volume(volume) => volume.run(&dirs),
+            Self::Oci { .. } => Err(Error::new("oci must be the first word")),
             Self::Version(version) => version.run(),
         }
     }

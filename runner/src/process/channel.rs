@@ -22,6 +22,8 @@ use crate::sys::scm;
 pub(crate) enum Report {
     /// The set-up or the execution has failed; nothing of the user's has run.
     Failed(Error),
+    /// All is mounted; what the parent has to do in between comes next.
+    Waiting,
     /// All is set up; `execve` comes next.
     Executing,
     /// The container's terminal was made; its master comes along.
@@ -62,6 +64,11 @@ pub(crate) fn pair() -> Result<(ParentEnd, ChildEnd)> {
 }
 
 impl ParentEnd {
+    /// The end of a line that was made in another way.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+        Self { socket: fd, early: RefCell::new(None) }
+    }
+
     /// Lets the child go on. `trees` are the files themselves, if the child cannot open them.
     pub(crate) fn network_ready(&self, files: &Files, trees: &[OwnedFd]) -> Result<()> {
         let trees: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
@@ -126,6 +133,12 @@ impl AsFd for ParentEnd {
     }
 }
 
+impl AsFd for ChildEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl ChildEnd {
     /// Waits for the parent. If it is gone, so is the reason to go on.
     pub(crate) fn await_network(&self) -> Result<(Files, Vec<OwnedFd>)> {
@@ -146,6 +159,11 @@ impl ChildEnd {
     /// Reports a failure. Nobody is left to be told when that fails.
     pub(crate) fn failed(&self, error: Error) {
         let _ = write(self.0.as_fd(), &Report::Failed(error));
+    }
+
+    /// Says that it is the parent's turn.
+    pub(crate) fn waiting(&self) -> Result<()> {
+        write(self.0.as_fd(), &Report::Waiting)
     }
 
     /// Announces `execve`.

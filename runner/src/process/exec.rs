@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::unistd::execve;
+use nix::unistd::{AccessFlags, access, execve};
 
 use crate::error::{Context, Error, Result};
 use crate::seccomp::{self, Filter};
@@ -50,6 +50,14 @@ pub(crate) fn exec(command: &Command<'_>, channel: &ChildEnd) -> Result<Infallib
     }
     let Err(errno) = execve(&program, &argv, &env);
     Err(explain(&program, errno))
+}
+
+/// Whether the command of `process` is there, seen from the present directory and by the present user.
+pub(crate) fn check(process: &Process) -> Result<()> {
+    let (argv, env) = (c_strings(&process.argv)?, c_strings(&process.env)?);
+    let command = argv.first().ok_or_else(|| Error::new("no command given"))?;
+    let program = find(command, search_path(&env))?;
+    access(program.as_c_str(), AccessFlags::X_OK).map_err(|errno| explain(&program, errno))
 }
 
 /// The value of PATH in the command's own environment.

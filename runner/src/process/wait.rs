@@ -109,6 +109,7 @@ impl Running<'_> {
     fn listen(&self, stage: Stage) -> Result<Stage> {
         match (self.channel.report()?, stage) {
             (Some(Report::Executing), _) => Ok(Stage::Executing),
+            (Some(Report::Waiting), stage) => Ok(stage),
             (Some(Report::Failed(error)), _) => Err(error),
             (Some(Report::Terminal | Report::Born { .. }), _) => {
                 Err(Error::new("the process has made something that nobody has asked for"))

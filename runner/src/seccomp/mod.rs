@@ -108,6 +108,12 @@ pub(crate) fn load(path: &Path) -> Result<Profile> {
     Ok(profile)
 }
 
+/// The profile that a JSON value is, if it can be compiled.
+pub(crate) fn profile(value: serde_json::Value) -> Result<Profile> {
+    let profile: Profile = serde_json::from_value(value).context(|| "read it")?;
+    compile(&profile, &[]).map(|_| profile)
+}
+
 /// A bound for profiles; real ones have some 20 KiB.
 const LARGEST: usize = 1 << 20;
 

@@ -339,7 +339,7 @@ fn join_net(path: &Path) -> Result<()> {
 
 /// Changes to `path` of the new root. A directory reached through an inherited descriptor could be one of the host's:
 /// such links are refused, and the kernel must say afterwards that we are inside.
-fn enter(path: &Path) -> Result<()> {
+pub(crate) fn enter(path: &Path) -> Result<()> {
     let root = Root::open(Path::new("/")).context(|| "open /")?;
     let dir = root.make_all(path).map_err(|errno| match errno {
         Errno::ELOOP => Error::new("it leads through a link to an open file or through too many links"),

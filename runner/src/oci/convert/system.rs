@@ -1,0 +1,133 @@
+//! Groups, device nodes, settings of the kernel, and the filter of system calls.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime as oci;
+
+use crate::cgroup::devices::DeviceKind;
+use crate::error::{Context, Error, Result};
+use crate::oci::plan::{Namespaces, Node, Origin};
+use crate::seccomp;
+use crate::spec::{Seccomp, Sysctl, SysctlScope};
+
+use super::refuse;
+
+/// The group, relative to the root of every hierarchy. `/a/b` is a path; `SLICE:PREFIX:NAME`, in systemd's way of
+/// speaking, stands for the path at which systemd would have put it.
+pub(super) fn group(path: Option<&Path>, id: &str, systemd: bool) -> Result<PathBuf> {
+    let Some(path) = path.filter(|path| *path != Path::new("")) else { return Ok(Path::new("xnet").join(id)) };
+    let text = path.to_str().ok_or_else(|| Error::new("linux.cgroupsPath is not UTF-8"))?;
+    let path = match text.split(':').collect::<Vec<_>>().as_slice() {
+        [slice, prefix, name] if systemd => unit(slice, prefix, name)?,
+        _ if systemd => {
+            return Err(Error::new(format!(
+                "linux.cgroupsPath {text:?}: with --systemd-cgroup it must have the form SLICE:PREFIX:NAME"
+            )));
+        }
+        _ => path.to_owned(),
+    };
+    let parts = path.components().filter(|part| *part != Component::RootDir && *part != Component::CurDir);
+    let clean: PathBuf = parts.clone().collect();
+    if parts.clone().any(|part| !matches!(part, Component::Normal(_))) || clean == Path::new("") {
+        return Err(Error::new(format!("linux.cgroupsPath {text:?} does not name a group below the root")));
+    }
+    Ok(clean)
+}
+
+/// `a-b.slice` lies in `a.slice`, and a container is a scope.
+fn unit(slice: &str, prefix: &str, name: &str) -> Result<PathBuf> {
+    let slice = if slice.is_empty() { "system.slice" } else { slice };
+    let stem = slice.strip_suffix(".slice").filter(|stem| !stem.contains('/') && !stem.is_empty());
+    let stem = stem.ok_or_else(|| Error::new(format!("linux.cgroupsPath: {slice:?} is not the name of a slice")))?;
+    let mut path = PathBuf::new();
+    if stem != "-" {
+        for (at, _) in stem.match_indices('-') {
+            path.push(format!("{}.slice", stem.get(..at).unwrap_or_default()));
+        }
+        path.push(slice);
+    }
+    let scope = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}-{name}") };
+    path.push(if scope.ends_with(".slice") { scope } else { format!("{scope}.scope") });
+    Ok(path)
+}
+
+/// Device nodes beside the usual ones.
+pub(super) fn nodes(devices: &[oci::LinuxDevice]) -> Result<Vec<Node>> {
+    devices
+        .iter()
+        .map(|device| node(device).context(|| format!("linux.devices: {}", device.path().display())))
+        .collect()
+}
+
+fn node(device: &oci::LinuxDevice) -> Result<Node> {
+    if !device.path().is_absolute() {
+        return Err(Error::new("it is not an absolute path"));
+    }
+    let kind = match device.typ() {
+        oci::LinuxDeviceType::B => DeviceKind::Block,
+        oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => DeviceKind::Char,
+        oci::LinuxDeviceType::A | oci::LinuxDeviceType::P => return Err(Error::new("its type is neither b nor c")),
+    };
+    let number = |number: i64| u64::try_from(number).map_err(|_| Error::new("its number is below 0"));
+    Ok(Node {
+        path: device.path().clone(),
+        kind,
+        major: number(device.major())?,
+        minor: number(device.minor())?,
+        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+        uid: device.uid().unwrap_or_default(),
+        gid: device.gid().unwrap_or_default(),
+    })
+}
+
+/// Settings of namespaces. Those of a namespace that the container shares with the host would be the host's.
+pub(super) fn sysctls(given: Option<&HashMap<String, String>>, namespaces: &Namespaces) -> Result<Vec<Sysctl>> {
+    let mut names: Vec<_> = given.into_iter().flatten().collect();
+    names.sort();
+    let one = |(name, value): (&String, &String)| {
+        let sysctl = Sysctl::new(name, value)?;
+        let origin = match sysctl.scope() {
+            SysctlScope::Net => &namespaces.net,
+            SysctlScope::Ipc => &namespaces.ipc,
+            SysctlScope::Uts => &namespaces.uts,
+        };
+        if *origin == Origin::Shared {
+            return Err(Error::new(format!("sysctl {name} would be the host's: the container shares this namespace")));
+        }
+        Ok(sysctl)
+    };
+    names.into_iter().map(one).collect::<Result<_>>().context(|| "linux.sysctl")
+}
+
+/// The filter of system calls, which the document has in the format of profiles.
+pub(super) fn seccomp(given: Option<&oci::LinuxSeccomp>) -> Result<Seccomp> {
+    let Some(given) = given else { return Ok(Seccomp::Unconfined) };
+    refuse("linux.seccomp.listenerPath", given.listener_path().is_some())?;
+    if let Some(flags) = given.flags().as_ref().filter(|flags| !flags.is_empty()) {
+        refuse(&format!("linux.seccomp.flags {flags:?}"), true)?;
+    }
+    let what = || "linux.seccomp";
+    let value = serde_json::to_value(given).context(what)?;
+    seccomp::profile(value).map(Seccomp::Profile).context(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_paths_or_units() {
+        let of = |text: &str, systemd| group(Some(Path::new(text)), "web", systemd).map(|p| p.display().to_string());
+        assert_eq!(of("/a/b", false).unwrap(), "a/b");
+        assert_eq!(of("a/b", false).unwrap(), "a/b");
+        assert_eq!(of("/kubepods/pod:1/x", false).unwrap(), "kubepods/pod:1/x");
+        assert_eq!(group(None, "web", false).unwrap(), Path::new("xnet/web"));
+        assert_eq!(of("user-1-2.slice:cri:web", true).unwrap(), "user.slice/user-1.slice/user-1-2.slice/cri-web.scope");
+        assert_eq!(of(":cri:web", true).unwrap(), "system.slice/cri-web.scope");
+        assert_eq!(of("-.slice::web", true).unwrap(), "web.scope");
+        for (bad, systemd) in [("/", false), ("/a/../b", false), ("/a/b", true), ("a:b:c", true)] {
+            assert!(of(bad, systemd).is_err(), "{bad}");
+        }
+    }
+}

@@ -71,6 +71,14 @@ impl Containerd {
         command
     }
 
+    /// `ctr ARGS` in the daemon's own namespace.
+    #[must_use]
+    pub fn ctr(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("ctr");
+        command.args(["--address", ADDRESS, "--namespace", &self.namespace]).args(args);
+        command
+    }
+
     /// Starts a container in the background, which runs until a file `stop` appears in its root directory.
     ///
     /// # Panics
@@ -108,8 +116,15 @@ impl Containerd {
         assert_eq!(left, "", "containers");
         let mounts = fs::read_to_string("/proc/thread-self/mounts").expect("read the mounts");
         assert!(!mounts.contains("/run/containerd-test"), "{mounts}");
-        let shims: Vec<String> =
-            command_lines().filter(|line| line.contains("shim") && line.contains(ADDRESS)).collect();
+        let shims = || -> Vec<String> {
+            command_lines().filter(|line| line.contains("shim") && line.contains(ADDRESS)).collect()
+        };
+        // A shim may end a moment after ctr has.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !shims().is_empty() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let shims = shims();
         assert!(shims.is_empty(), "{shims:?}");
         for cgroup in self.cgroups() {
             let inside: Vec<_> =

@@ -62,6 +62,7 @@ fn what_cannot_be_executed_is_told_by_run_d_too() {
 
 /// Requirement: F-ps.
 #[test]
+#[expect(clippy::cognitive_complexity, reason = "a filter after the other")]
 fn filters_choose_containers() {
     let sandbox = Sandbox::new();
     let make = |name: &str, label: &str| {
@@ -111,7 +112,8 @@ fn stop_takes_many_and_ends_each_in_its_way() {
     let ended = sandbox.xnet(&[&["stop", "-t", "1"], &ids[..]].concat());
     let mut printed: Vec<_> = ended.stdout.split_whitespace().collect();
     let mut expected = ids.clone();
-    (printed.sort_unstable(), expected.sort_unstable());
+    printed.sort_unstable();
+    expected.sort_unstable();
     assert_eq!((ended.code, printed), (0, expected), "{}", ended.stderr);
     assert!((1000..3000).contains(&start.elapsed().as_millis()), "one after the other: {:?}", start.elapsed());
     assert!(ended.stderr.lines().count() == 1 && ended.stderr.contains("--init"), "{}", ended.stderr);

@@ -1,0 +1,164 @@
+//! What makes runs quick, as the kernel is asked for it: read from traces of system calls.
+
+#![allow(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
+
+mod node;
+mod sandbox;
+
+use std::fs;
+use std::process::Command;
+
+use node::node;
+use sandbox::{Ended, Sandbox};
+
+/// The system calls of a second run, when what the first one makes is there.
+fn trace(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
+    let root = sandbox.rootfs();
+    let options = [&["--rootfs", root.to_str().unwrap()], options].concat();
+    sandbox.run(&options, &["true"]).expect(0, "");
+    let xnet = sandbox.run_command(&options, &["true"]);
+    let file = sandbox.path("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-v", "-s", "4096", "-o"]).arg(&file).arg(xnet.get_program()).args(xnet.get_args());
+    command.envs(xnet.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    Ended::of(&mut command).expect(0, "");
+    let lines = fs::read_to_string(file).unwrap();
+    // Debug builds look at every descriptor before they close it.
+    lines.lines().filter(|line| !line.contains("F_GETFD")).map(str::to_owned).collect()
+}
+
+fn with<'a>(trace: &'a [String], text: &str) -> Vec<&'a String> {
+    trace.iter().filter(|line| line.contains(text)).collect()
+}
+
+/// Where in the trace the first line stands that holds all of these.
+fn place(trace: &[String], texts: &[&str]) -> usize {
+    let found = trace.iter().position(|line| texts.iter().all(|text| line.contains(text)));
+    assert!(found.is_some(), "no {texts:?}");
+    found.unwrap()
+}
+
+fn without_a_network() -> Vec<String> {
+    let sandbox = Sandbox::new();
+    trace(&sandbox, &["--net=none"])
+}
+
+fn on_the_bridge() -> Vec<String> {
+    let sandbox = node();
+    trace(&sandbox, &[])
+}
+
+/// Requirement: T1.
+#[test]
+fn groups_are_joined_without_the_locks_that_wait() {
+    let trace = without_a_network();
+    assert_eq!(with(&trace, "/cgroup.procs\""), Vec::<&String>::new());
+    let table = fs::read_to_string("/proc/mounts").unwrap();
+    let of = |kind: &str| table.lines().filter(|line| line.split(' ').nth(2) == Some(kind)).count();
+    assert_eq!(with(&trace, "CLONE_INTO_CGROUP").len(), of("cgroup2").min(1));
+    // A single thread that moves itself into a group of version 1 needs no lock.
+    let opened = place(&trace, &["/tasks\""]);
+    let child = format!("{} ", trace[opened].split(' ').next().unwrap());
+    let own: Vec<_> = trace[opened..].iter().filter(|line| line.starts_with(&child)).collect();
+    let writes: Vec<_> = own.iter().filter(|line| line.contains(" write(")).take(of("cgroup")).collect();
+    assert_eq!(own.iter().filter(|line| line.contains("/tasks\"")).count(), of("cgroup"));
+    assert!(writes.iter().all(|line| line.contains("\"0\", 1")), "{writes:#?}");
+}
+
+/// Requirement: T2, T3.
+#[test]
+fn a_pair_is_made_by_one_message_and_wired_by_three() {
+    let trace = on_the_bridge();
+    let made: Vec<_> = trace.iter().filter(|l| l.contains("sendto(") && l.contains("NLM_F_CREATE")).collect();
+    let made: Vec<_> = made.into_iter().filter(|l| l.contains("RTM_NEWLINK")).collect();
+    assert_eq!(made.len(), 1, "{made:#?}");
+    // The other end comes into being in its namespace (VETH_INFO_PEER), and nothing is moved there later.
+    assert!(made[0].contains("\"veth\"") && made[0].contains("IFLA_MASTER"), "{}", made[0]);
+    // A change is a request of one of these types, in the container's socket by number: strace has not seen it opened.
+    let kinds = ["RTM_NEWLINK", "RTM_SETLINK", "RTM_NEWADDR", "RTM_NEWROUTE"];
+    let numbers = ["nlmsg_type=0x10 ", "nlmsg_type=0x13 ", "nlmsg_type=0x14 ", "nlmsg_type=0x18 "];
+    let changes = |line: &&String| kinds.iter().chain(&numbers).any(|kind| line.contains(kind));
+    let sent: Vec<_> = trace.iter().filter(|l| l.contains("sendto(")).filter(changes).collect();
+    assert!(sent.len() <= 3, "{sent:#?}");
+}
+
+/// Requirement: T5.
+#[test]
+fn rules_of_a_container_are_elements() {
+    let trace = on_the_bridge();
+    let sent: Vec<_> = trace.iter().filter(|l| l.contains("sendto(") && l.contains("NFNL_MSG_BATCH_BEGIN")).collect();
+    assert_eq!(sent.len(), 2, "{sent:#?}");
+    assert!(sent[0].contains("NFT_MSG_NEWSETELEM") && sent[1].contains("NFT_MSG_DELSETELEM"), "{sent:#?}");
+    for kind in ["TABLE", "CHAIN", "RULE", "SET,"] {
+        for verb in ["NEW", "DEL"] {
+            let change = format!("NFT_MSG_{verb}{kind}");
+            assert_eq!(trace.iter().filter(|l| l.contains("sendto(") && l.contains(&change)).count(), 0, "{change}");
+        }
+    }
+}
+
+/// The number of calls is what they are today with ten hierarchies of cgroups, each with a mount and settings of its own;
+/// it is here to be lowered.
+///
+/// Requirement: T8.
+#[test]
+fn mounts_are_made_apart_and_attached_complete() {
+    let trace = without_a_network();
+    assert_eq!(with(&trace, "MS_REMOUNT"), Vec::<&String>::new());
+    // The old way is used for the pin of the network namespace alone, and to cut the container off from the host.
+    let old: Vec<_> = trace.iter().filter(|l| l.contains(" mount(")).collect();
+    let known = |line: &&&String| line.contains("/netns") || line.contains("MS_REC|MS_SLAVE");
+    assert_eq!(old.iter().filter(|line| !known(line)).count(), 0, "{old:#?}");
+    assert!(with(&trace, "fsmount(").len() > 5 && !with(&trace, "mount_setattr(").is_empty());
+    let calls = trace.iter().filter(|l| !l.contains("resumed>") && !l.contains("+++") && !l.contains("---")).count();
+    assert!(calls <= 1200, "{calls} system calls");
+}
+
+/// Requirement: T9.
+#[test]
+fn the_root_is_prepared_while_the_network_is_wired() {
+    let trace = on_the_bridge();
+    let born = place(&trace, &["clone3(", "CLONE_NEWNET"]);
+    let child = trace[born..].iter().find_map(|l| l.contains("setsid(").then(|| l.split(' ').next().unwrap())).unwrap();
+    let plugin = trace[place(&trace, &["/.plugins/bridge\""])].split(' ').next().unwrap();
+    let end = place(&trace, &[&format!("{plugin} "), "+++ exited"]);
+    let overlay = place(&trace, &[&format!("{child} "), "fsopen(\"overlay\""]);
+    assert!(overlay < end, "the overlay came after the network");
+}
+
+/// Requirement: T10.
+#[test]
+fn plugins_are_our_own_and_started_without_a_copy_of_the_process() {
+    let trace = on_the_bridge();
+    let started = with(&trace, "execve(\"").into_iter().filter(|line| line.contains("/.plugins/")).count();
+    assert_eq!(started, 4, "ADD and DEL of a plugin and its address plugin");
+    let birth = |line: &&String| [" clone3(", " clone(", " fork("].iter().any(|call| line.contains(call));
+    let births: Vec<_> =
+        trace.iter().filter(birth).filter(|l| l.contains(" fork(") || l.contains("exit_signal")).collect();
+    let births: Vec<_> = births.into_iter().filter(|line| !line.contains("CLONE_NEWPID")).collect();
+    assert!(births.iter().all(|line| line.contains("CLONE_VFORK")), "{births:#?}");
+    assert_eq!(with(&trace, "/bin/sh\""), Vec::<&String>::new());
+}
+
+/// Requirement: T12.
+#[test]
+fn processes_are_held_by_descriptors() {
+    let trace = without_a_network();
+    assert_eq!(with(&trace, "CLONE_PIDFD").len(), 1);
+    // PIDFD_GET_NET_NAMESPACE
+    assert_eq!(trace.iter().filter(|l| l.contains("ioctl(") && l.contains("0xff, 0x4")).count(), 1);
+    assert_eq!(with(&trace, "waitid(P_PIDFD").len(), 1);
+    let by_number = trace.iter().filter(|l| l.contains(" kill(") || l.contains(" wait4(") || l.contains("/ns/net\""));
+    assert_eq!(by_number.count(), 0);
+}
+
+/// Requirement: T15.
+#[test]
+fn the_hosts_grace_periods_are_let_be() {
+    let setting = || fs::read_to_string("/sys/kernel/rcu_expedited").unwrap_or_default();
+    let before = setting();
+    let trace = on_the_bridge();
+    assert_eq!(with(&trace, "rcu_expedited"), Vec::<&String>::new());
+    assert_eq!(with(&trace, "rcu_normal"), Vec::<&String>::new());
+    assert_eq!(setting(), before);
+}

@@ -57,6 +57,7 @@ impl Node {
     }
 }
 
+/// Requirement: NET-B, S0-V5, F-dns.
 #[test]
 fn a_container_gets_an_address_a_route_a_gateway_and_its_files() {
     let node = Node::new("");
@@ -69,6 +70,7 @@ fn a_container_gets_an_address_a_route_a_gateway_and_its_files() {
     node.assert_clean();
 }
 
+/// Requirement: NET-B, S0-V5.
 #[test]
 fn containers_reach_each_other_and_have_addresses_of_their_own() {
     let node = Node::new("");
@@ -84,6 +86,7 @@ fn containers_reach_each_other_and_have_addresses_of_their_own() {
     node.assert_clean();
 }
 
+/// Requirement: P-35.
 #[test]
 fn a_runner_killed_during_the_wiring_leaves_nothing_after_gc() {
     let node = Node::new("");
@@ -99,6 +102,7 @@ fn a_runner_killed_during_the_wiring_leaves_nothing_after_gc() {
     }
 }
 
+/// Requirement: P-35, N-14.
 #[test]
 fn a_killed_container_gives_its_address_back_at_the_next_run() {
     let node = Node::new("");
@@ -110,6 +114,7 @@ fn a_killed_container_gives_its_address_back_at_the_next_run() {
     node.assert_clean();
 }
 
+/// Requirement: N-7.
 #[test]
 fn a_plugin_that_fails_ends_the_run_and_its_error_is_told_in_one_line() {
     let node = Node::new(r#", {"type": "no-such-plugin"}"#);
@@ -131,6 +136,7 @@ fn a_plugin_that_fails_ends_the_run_and_its_error_is_told_in_one_line() {
     node.assert_clean();
 }
 
+/// Requirement: N-3.
 #[test]
 fn plugins_get_a_clean_environment() {
     let sandbox = Sandbox::new();

@@ -67,7 +67,7 @@ fn groups_cannot_be_changed_from_inside() {
     sandbox.assert_clean();
 }
 
-/// Requirement: P-28, P-9, F-sysctls.
+/// Requirement: P-28, P-9, F-rlimits.
 #[test]
 fn settings_end_in_the_containers_namespaces_and_nowhere_else() {
     let sandbox = Sandbox::new();

@@ -217,7 +217,7 @@ fn cp_never_leaves_the_container_whoever_swaps_names() {
     drop(running);
 }
 
-/// Requirement: S3-4.
+/// Requirement: S3-4, F-export.
 #[test]
 fn an_exported_container_runs_again() {
     let sandbox = Sandbox::new();

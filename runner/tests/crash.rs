@@ -38,7 +38,7 @@ const PARENT: [&str; 11] = [
 
 const UNDO: [&str; 5] = ["undo-container", "undo-name", "undo-cgroups", "undo-process", "undo-netns"];
 
-/// Requirement: S3-8, P-35, F-exit-codes.
+/// Requirement: S3-8, P-35, F-exit.
 #[test]
 fn a_step_that_fails_ends_the_run_with_125_and_nothing_is_executed() {
     let sandbox = Sandbox::new();

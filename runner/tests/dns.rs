@@ -20,7 +20,7 @@ fn shadow(sandbox: &Sandbox, path: &str, text: &str) {
     mount(Some(&own), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
 }
 
-/// Requirement: F-resolv-conf.
+/// Requirement: F-dns.
 #[test]
 fn resolvers_on_the_hosts_loopback_are_for_the_host_alone() {
     let sandbox = node();
@@ -35,7 +35,7 @@ fn resolvers_on_the_hosts_loopback_are_for_the_host_alone() {
     resolv(&["--dns-search", "a b"]).expect_refusal(125, "it is one word of resolv.conf");
 }
 
-/// Requirement: F-resolv-conf.
+/// Requirement: F-dns.
 #[test]
 fn where_all_servers_are_on_the_loopback_those_behind_them_are_taken() {
     let sandbox = node();
@@ -55,7 +55,7 @@ fn the_hosts_files_in_host_mode() {
     hosts(&["--add-host=db:10.0.0.7"]).expect(0, "127.0.0.1 localhost\n192.0.2.5 box\n10.0.0.7\tdb");
 }
 
-/// Requirement: S0-U1, F-resolv-conf.
+/// Requirement: S0-U1, F-dns.
 #[test]
 fn a_container_knows_itself_and_what_it_is_told() {
     let sandbox = node();
@@ -71,7 +71,7 @@ fn a_container_knows_itself_and_what_it_is_told() {
     sandbox.assert_clean();
 }
 
-/// Requirement: F-resolv-conf, T14.
+/// Requirement: F-dns, T14.
 #[test]
 fn containers_find_each_other_by_name_as_they_come_and_go() {
     let sandbox = node();

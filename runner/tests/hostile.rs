@@ -19,6 +19,7 @@ fn refused(sandbox: &Sandbox, root: &Path, name: &str, target: &Path) {
     fs::remove_file(root.join(name)).unwrap();
 }
 
+/// Requirement: P-9, P-9b.
 #[test]
 fn links_in_the_place_of_mount_points_are_refused() {
     let sandbox = Sandbox::new();
@@ -34,6 +35,7 @@ fn links_in_the_place_of_mount_points_are_refused() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-9.
 #[test]
 fn a_file_in_the_place_of_a_mount_point_is_refused() {
     let sandbox = Sandbox::new();
@@ -43,6 +45,7 @@ fn a_file_in_the_place_of_a_mount_point_is_refused() {
     ended.expect_refusal(125, "/proc of the root file system is not a directory");
 }
 
+/// Requirement: P-6, P-7.
 #[test]
 fn files_of_etc_are_replaced_and_not_written_through() {
     let sandbox = Sandbox::new();
@@ -57,6 +60,7 @@ fn files_of_etc_are_replaced_and_not_written_through() {
     ended.expect(0, "h");
 }
 
+/// Requirement: P-14.
 #[test]
 fn odd_characters_in_paths_are_no_mount_options() {
     let sandbox = Sandbox::new();
@@ -67,6 +71,7 @@ fn odd_characters_in_paths_are_no_mount_options() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-17.
 #[test]
 fn device_nodes_of_the_root_file_system_cannot_be_opened() {
     let sandbox = Sandbox::new();

@@ -66,7 +66,7 @@ fn docker_archive(sandbox: &Sandbox, config: &str) {
     ));
 }
 
-/// Requirement: F-image import, S0-L2, S3-4.
+/// Requirement: F-images, S0-L2, S3-4, F-zstd.
 #[test]
 fn a_root_file_system_becomes_an_image_however_it_is_packed() {
     let sandbox = Sandbox::new();
@@ -94,7 +94,7 @@ fn a_root_file_system_becomes_an_image_however_it_is_packed() {
     );
 }
 
-/// Requirement: F-image import, S4-10, S1-O3.
+/// Requirement: F-images, S4-10, S1-O3.
 #[test]
 fn archives_of_docker_are_loaded_old_and_new() {
     let sandbox = Sandbox::new();
@@ -145,7 +145,7 @@ fn archives_of_docker_are_loaded_old_and_new() {
     }
 }
 
-/// Requirement: F-image import.
+/// Requirement: F-images.
 #[test]
 fn others_read_what_is_saved_and_the_other_way_round() {
     let sandbox = Sandbox::new();

@@ -174,7 +174,7 @@ fn a_paused_container_stands_still() {
     sandbox.xnet(&["pause", "a"]).expect_refusal(1, "not running");
 }
 
-/// Requirement: S0-A1, F-start, F-restart.
+/// Requirement: S0-A1, F-restart.
 #[test]
 fn a_container_is_made_once_and_started_often() {
     let sandbox = Sandbox::new();
@@ -260,7 +260,7 @@ fn without_rm_a_container_stays_and_with_it_goes() {
     sandbox.assert_clean();
 }
 
-/// Requirement: F-cidfile, F-pidfile.
+/// Requirement: F-env.
 #[test]
 fn the_id_and_the_pid_are_written_where_they_are_wanted() {
     let sandbox = Sandbox::new();

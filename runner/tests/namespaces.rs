@@ -119,7 +119,7 @@ fn the_hosts_ipc_is_shared_only_when_asked_for() {
     sandbox.assert_clean();
 }
 
-/// Requirement: S1-K3, F-cgroupns.
+/// Requirement: S1-K3.
 #[test]
 fn names_and_groups_are_the_hosts_when_asked_for() {
     let sandbox = Sandbox::new();
@@ -139,7 +139,7 @@ fn names_and_groups_are_the_hosts_when_asked_for() {
     sandbox.assert_clean();
 }
 
-/// Requirement: S1-K3, S3-2, F-time.
+/// Requirement: S1-K3, S3-2, F-timens.
 #[test]
 fn namespaces_are_switched_one_by_one() {
     let sandbox = Sandbox::new();
@@ -165,7 +165,7 @@ fn namespaces_are_switched_one_by_one() {
     sandbox.assert_clean();
 }
 
-/// Requirement: S1-K3, F-time.
+/// Requirement: S1-K3, F-timens.
 #[test]
 fn clocks_can_be_shifted() {
     let sandbox = Sandbox::new();

@@ -94,7 +94,7 @@ fn a_port_at_one_address_is_at_no_other() {
     end(server);
 }
 
-/// Requirement: S4-5, F-port-publish.
+/// Requirement: S4-5, F-ports.
 #[test]
 fn free_ports_ranges_and_exposed_ports() {
     let sandbox = node();

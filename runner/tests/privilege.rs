@@ -200,7 +200,7 @@ fn the_order_of_the_last_steps_is_the_safe_one() {
     );
 }
 
-/// Requirement: F-no_new_privs.
+/// Requirement: F-nnp.
 #[test]
 fn set_user_id_bits_mean_nothing_unless_they_are_allowed_to() {
     let sandbox = Sandbox::new();
@@ -219,7 +219,7 @@ fn set_user_id_bits_mean_nothing_unless_they_are_allowed_to() {
     sandbox.assert_clean();
 }
 
-/// Requirement: F-umask, F-rlimits.
+/// Requirement: F-rlimits.
 #[test]
 fn masks_scores_and_limits_are_what_was_asked_for() {
     let sandbox = Sandbox::new();

@@ -90,7 +90,7 @@ fn stock(sandbox: &Sandbox) -> String {
     id
 }
 
-/// Requirement: F-image pull/push, S4-10.
+/// Requirement: F-pull, S4-10.
 #[test]
 fn an_image_is_pulled_once_and_then_known() {
     let sandbox = Sandbox::new();
@@ -118,7 +118,7 @@ fn an_image_is_pulled_once_and_then_known() {
     assert_eq!(id(&sandbox, pinned), id_there);
 }
 
-/// Requirement: F-image pull/push, P-18.
+/// Requirement: F-pull, P-18.
 #[test]
 fn what_a_registry_does_not_have_or_has_wrong_is_told() {
     let sandbox = Sandbox::new();
@@ -149,7 +149,7 @@ fn what_a_registry_does_not_have_or_has_wrong_is_told() {
     assert_eq!(id(&sandbox, "localhost:5000/x:1"), id_there);
 }
 
-/// Requirement: F-image pull/push.
+/// Requirement: F-pull.
 #[test]
 fn a_registry_that_wants_to_know_us_is_told_who_we_are() {
     let sandbox = Sandbox::new();

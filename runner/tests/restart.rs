@@ -19,7 +19,7 @@ fn restarts(sandbox: &Sandbox, id: &str) -> u64 {
     sandbox.exit(id)["restarts"].as_u64().unwrap()
 }
 
-/// Requirement: F-restart-policies.
+/// Requirement: F-restart-policy.
 #[test]
 fn a_failure_is_followed_by_so_many_starts_with_growing_pauses() {
     let sandbox = Sandbox::new();
@@ -40,7 +40,7 @@ fn a_failure_is_followed_by_so_many_starts_with_growing_pauses() {
     assert_eq!(events.lines().count(), 6);
 }
 
-/// Requirement: F-restart-policies.
+/// Requirement: F-restart-policy.
 #[test]
 fn always_ends_when_somebody_wants_it_to() {
     let sandbox = Sandbox::new();
@@ -62,7 +62,7 @@ fn always_ends_when_somebody_wants_it_to() {
     }
 }
 
-/// Requirement: F-restart-policies, P-33.
+/// Requirement: F-restart-policy, P-33.
 #[test]
 fn the_policy_survives_the_monitor() {
     let sandbox = Sandbox::new();
@@ -88,7 +88,7 @@ fn the_policy_survives_the_monitor() {
     sandbox.assert_clean();
 }
 
-/// Requirement: F-restart-policies.
+/// Requirement: F-restart-policy.
 #[test]
 fn a_person_who_kills_means_it() {
     let sandbox = Sandbox::new();

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use sandbox::{Ended, Sandbox, executable};
 
-/// Requirement: F-run, F-exit-codes.
+/// Requirement: F-run, F-exit.
 #[test]
 fn the_exit_status_is_the_commands() {
     let sandbox = Sandbox::new();
@@ -24,7 +24,7 @@ fn the_exit_status_is_the_commands() {
     sandbox.assert_clean();
 }
 
-/// Requirement: S3-6, F-exit-codes.
+/// Requirement: S3-6, F-exit.
 #[test]
 fn what_cannot_be_executed_is_127_or_126_and_says_why() {
     let sandbox = Sandbox::new();
@@ -43,7 +43,7 @@ fn what_cannot_be_executed_is_127_or_126_and_says_why() {
     sandbox.assert_clean();
 }
 
-/// Requirement: F-exit-codes.
+/// Requirement: F-exit.
 #[test]
 fn usage_errors_are_125_and_touch_nothing() {
     let sandbox = Sandbox::new();
@@ -78,6 +78,7 @@ fn others_than_root_are_told_so() {
     ended.expect_refusal(125, "can only be made by root");
 }
 
+/// Requirement: S0-P1, S3-3, S3-11.
 #[test]
 fn the_command_is_process_1_of_its_own_namespaces() {
     let sandbox = Sandbox::new();
@@ -95,6 +96,7 @@ fn the_command_is_process_1_of_its_own_namespaces() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S0-U1.
 #[test]
 fn the_host_name_is_the_short_id_or_what_was_asked_for() {
     let sandbox = Sandbox::new();
@@ -107,6 +109,7 @@ fn the_host_name_is_the_short_id_or_what_was_asked_for() {
     asked.expect(0, "web-1\nweb-1\nweb-1");
 }
 
+/// Requirement: F-env.
 #[test]
 fn the_environment_is_the_containers_own() {
     let sandbox = Sandbox::new();
@@ -120,6 +123,7 @@ fn the_environment_is_the_containers_own() {
     assert_eq!(lines, ["A=2", "FROM_CALLER=yes", "HOME=/x", path]);
 }
 
+/// Requirement: S0-M1.
 #[test]
 fn the_hosts_secrets_and_data_do_not_show() {
     let sandbox = Sandbox::new();
@@ -139,6 +143,7 @@ fn shown_at_the_top() -> String {
     names.join(" ")
 }
 
+/// Requirement: S0-L4.
 #[test]
 fn the_root_can_be_written_and_the_host_stays_as_it_is() {
     let sandbox = Sandbox::new();
@@ -151,6 +156,7 @@ fn the_root_can_be_written_and_the_host_stays_as_it_is() {
     assert_eq!(before, after, "the lower layer was written to");
 }
 
+/// Requirement: S0-M1, S0-M2, P-12.
 #[test]
 fn no_mount_of_the_host_shows_and_none_of_ours_leaks() {
     let sandbox = Sandbox::new();
@@ -169,6 +175,7 @@ fn no_mount_of_the_host_shows_and_none_of_ours_leaks() {
     assert_eq!(lines(&before), lines(&after), "{after}");
 }
 
+/// Requirement: F-dev, P-4.
 #[test]
 fn devices_are_the_harmless_ones() {
     let sandbox = Sandbox::new();
@@ -181,6 +188,7 @@ fn devices_are_the_harmless_ones() {
     sandbox.sh(script).expect(0, "refused");
 }
 
+/// Requirement: P-27, F-masks, NET-H2.
 #[test]
 fn what_would_change_the_host_is_masked_or_read_only() {
     let sandbox = Sandbox::new();
@@ -196,6 +204,7 @@ fn what_would_change_the_host_is_masked_or_read_only() {
         .expect(0, "0000000000000000\n00000000a80425fb\n0000000000000000");
 }
 
+/// Requirement: NET-H2, F-caps.
 #[test]
 fn privileged_keeps_all_of_it() {
     let sandbox = Sandbox::new();
@@ -207,6 +216,7 @@ fn privileged_keeps_all_of_it() {
     sandbox.assert_clean();
 }
 
+/// Requirement: P-3.
 #[test]
 fn only_stdio_is_inherited() {
     let sandbox = Sandbox::new();
@@ -238,6 +248,7 @@ fn the_callers_umask_is_not_the_containers() {
     Ended::of(&mut command).expect(0, "0022\n644\n755\n666\n755");
 }
 
+/// Requirement: F-env.
 #[test]
 fn the_working_directory_is_made_and_entered() {
     let sandbox = Sandbox::new();
@@ -246,6 +257,7 @@ fn the_working_directory_is_made_and_entered() {
     sandbox.run(&["--net=none", "-w", "/etc/passwd"], &["pwd"]).expect_refusal(125, "Not a directory");
 }
 
+/// Requirement: S0-P2.
 #[test]
 fn a_privileged_container_can_run_another() {
     let sandbox = Sandbox::new();
@@ -261,6 +273,7 @@ fn a_privileged_container_can_run_another() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S3-5, P-11.
 #[test]
 fn root_inside_cannot_chroot_its_way_out() {
     let sandbox = Sandbox::new();
@@ -271,6 +284,7 @@ fn root_inside_cannot_chroot_its_way_out() {
     assert!(ended.stdout.ends_with("/\nbin d dev etc proc sys "), "{}", ended.stdout);
 }
 
+/// Requirement: S0-I1.
 #[test]
 fn sysv_and_posix_ipc_are_private() {
     let sandbox = Sandbox::new();

@@ -118,7 +118,7 @@ fn detach_keys_leave_it_running_and_attach_comes_back() {
     assert!(ended.stdout.contains("kept-kept"), "{}", ended.stdout);
 }
 
-/// Requirement: F-exec, S4-9, S3-10.
+/// Requirement: F-exec, S4-9, S3-10, F-top.
 #[test]
 fn a_command_in_a_container_is_one_of_its_own() {
     let sandbox = Sandbox::new();

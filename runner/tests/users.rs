@@ -44,7 +44,7 @@ fn root_inside_is_somebody_else_outside() {
     sandbox.assert_clean();
 }
 
-/// Requirement: S1-U1.
+/// Requirement: S1-U1, F-idmap.
 #[test]
 fn files_on_volumes_belong_to_the_mapped_id_or_to_the_intended_one() {
     let sandbox = Sandbox::new();

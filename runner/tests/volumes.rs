@@ -156,7 +156,7 @@ fn volume_commands() {
     xnet(&["ls", "-q"]).expect(0, "");
 }
 
-/// Requirement: S1-O1, S3-7.
+/// Requirement: S1-O1, S3-7, F-mounts.
 #[test]
 fn a_read_only_root_still_has_places_to_write_to() {
     let (sandbox, root) = busybox();

@@ -110,7 +110,7 @@ mod tests {
     const HOSTS: &str =
         "# a comment\nnameserver 127.0.0.53\nnameserver ::1\nnameserver 192.0.2.1\nsearch example.org\n";
 
-    /// Requirement: F-resolv-conf.
+    /// Requirement: F-dns.
     #[test]
     fn resolvers_on_the_hosts_loopback_are_left_out() {
         assert_eq!(without_loopback(HOSTS), "# a comment\nnameserver 192.0.2.1\nsearch example.org\n");

@@ -212,7 +212,7 @@ mod tests {
         Publish::parse(text).unwrap().iter().map(show).collect()
     }
 
-    /// Requirement: S4-5, F-port-publish.
+    /// Requirement: S4-5, F-ports.
     #[test]
     fn every_spelling_of_a_mapping_is_understood() {
         assert_eq!(parsed("80"), ["* ? 80/tcp"]);

@@ -9,6 +9,7 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use sandbox::{Ended, Sandbox};
 
+/// Requirement: NET-N.
 #[test]
 fn none_has_a_loopback_and_nothing_else() {
     let sandbox = Sandbox::new();
@@ -21,6 +22,7 @@ fn none_has_a_loopback_and_nothing_else() {
     sandbox.assert_clean();
 }
 
+/// Requirement: NET-H1, NET-H2, NET-H3.
 #[test]
 fn host_shares_the_stack_and_the_name() {
     let sandbox = Sandbox::new();
@@ -39,6 +41,7 @@ fn host_shares_the_stack_and_the_name() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S0-X1, NET-C5.
 #[test]
 fn the_namespace_is_pinned_under_the_id_while_the_container_runs() {
     let sandbox = Sandbox::new();
@@ -53,6 +56,7 @@ fn the_namespace_is_pinned_under_the_id_while_the_container_runs() {
     sandbox.assert_clean();
 }
 
+/// Requirement: S0-X1, N-2.
 #[test]
 fn ip_netns_exec_works_with_the_default_directory() {
     let sandbox = Sandbox::new();
@@ -77,6 +81,7 @@ fn ip_netns_exec_works_with_the_default_directory() {
     sandbox.assert_clean();
 }
 
+/// Requirement: NET-C1, NET-C4.
 #[test]
 fn container_shares_the_network_and_nothing_else() {
     let sandbox = Sandbox::new();
@@ -106,6 +111,7 @@ fn container_shares_the_network_and_nothing_else() {
     sandbox.assert_clean();
 }
 
+/// Requirement: NET-C3, NET-C4.
 #[test]
 fn container_refuses_what_it_cannot_do() {
     let sandbox = Sandbox::new();

@@ -53,6 +53,7 @@ fn assert_clean(sandbox: &Sandbox) {
     assert!(gone, "{}", ip("-o link show type veth"));
 }
 
+/// Requirement: NET-B, S0-V5.
 #[test]
 fn it_needs_no_configuration() {
     let sandbox = node();
@@ -77,6 +78,7 @@ fn it_has_the_mtu_of_the_way_out() {
     assert!(ip("-o link show xnet0").contains("mtu 1400"));
 }
 
+/// Requirement: NET-B.
 #[test]
 fn containers_meet_on_the_bridge() {
     let sandbox = node();
@@ -90,6 +92,7 @@ fn containers_meet_on_the_bridge() {
     assert_clean(&sandbox);
 }
 
+/// Requirement: S4-4, N-11.
 #[test]
 fn twenty_first_runs_at_once_get_twenty_addresses() {
     let sandbox = node();
@@ -106,6 +109,7 @@ fn twenty_first_runs_at_once_get_twenty_addresses() {
     assert_clean(&sandbox);
 }
 
+/// Requirement: P-35, N-14.
 #[test]
 fn a_runner_killed_at_any_step_leaves_nothing_after_gc() {
     let sandbox = node();
@@ -120,6 +124,7 @@ fn a_runner_killed_at_any_step_leaves_nothing_after_gc() {
     }
 }
 
+/// Requirement: N-7, S3-8.
 #[test]
 fn a_failure_after_the_wiring_undoes_it() {
     let sandbox = node();

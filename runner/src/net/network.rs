@@ -68,6 +68,12 @@ impl Network {
 
     /// Refuses a list with a plugin that is nowhere to be found: neither ADD nor, what is worse, DEL could be run.
     fn check_plugins(&self) -> Result<()> {
+        if let Some(path) = types(&self.list).find(|name| name.contains('/') || [".", "..", ""].contains(name)) {
+            return Err(Error::new(format!(
+                "network {}: the plugin {path:?} is refused: a plugin is named, not located (code 7)",
+                self.name
+            )));
+        }
         if !self.is_foreign() {
             return Ok(());
         }

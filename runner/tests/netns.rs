@@ -113,3 +113,22 @@ fn two_isolated_containers_meet_when_they_are_connected() {
     end(a);
     end(b);
 }
+
+/// Requirement: S0-W1, S0-W3.
+#[test]
+fn the_articles_manual_wiring_works_to_the_letter() {
+    let sandbox = node();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/articles/wiring.sh");
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_xnet"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new("sh");
+    command
+        .arg(script)
+        .env("PATH", path)
+        .env("OPTIONS", format!("--cgroup-parent={}", sandbox.cgroup()))
+        .env("XNET_ROOT", sandbox.path("data"))
+        .env("XNET_STATE_DIR", sandbox.path("state"));
+    let ended = Ended::of(&mut command);
+    assert!(ended.code == 0 && ended.stdout.ends_with("== done\n"), "{}\n{}", ended.stdout, ended.stderr);
+    sandbox.assert_clean();
+}

@@ -112,6 +112,9 @@ fn what_is_told_is_so() {
         let path = text(&format!("{{{{.{path}}}}}"));
         assert!(fs::exists(&path).unwrap(), "{path} does not exist");
     }
+    assert_eq!(text("{{len .ExecIDs}}"), "0");
+    sandbox.xnet(&["exec", "-d", "web", "sleep", "1000"]);
+    assert_eq!(text("{{len .ExecIDs}}"), "1");
     let ended = sandbox.xnet(&["inspect", "web"]);
     assert!(
         ended.stdout.starts_with("[\n    {\n        \"Id\": ")

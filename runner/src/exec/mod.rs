@@ -30,7 +30,6 @@ use crate::sys::clone::{Cloned, clone3};
 use enter::Enter;
 
 pub(crate) use attendant::spawn;
-#[expect(unused_imports, reason = "for those who show what is known about a container")]
 pub(crate) use record::ids;
 
 /// A container that runs, pinned: what is entered is what was looked at.

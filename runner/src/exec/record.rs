@@ -47,7 +47,6 @@ impl Drop for Recorded {
     }
 }
 
-#[expect(dead_code, reason = "for those who show what is known about a container")]
 /// The ids of the commands that run beside the container's own.
 pub(crate) fn ids(state: &Path) -> Vec<String> {
     let files = fs::read_dir(state.join(DIR)).into_iter().flatten().flatten();

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::exec;
 use crate::net::Connected;
 use crate::spec::{Dirs, Rootfs, Spec};
 use crate::state::View;
@@ -64,7 +65,7 @@ impl Subject<'_> {
             "MountLabel": "",
             "ProcessLabel": "",
             "AppArmorProfile": "",
-            "ExecIDs": Json::Null,
+            "ExecIDs": or_null(exec::ids(&self.view.state)),
             "HostConfig": host::describe(self),
             "GraphDriver": self.graph_driver(),
             "Mounts": self.mounts(),

@@ -69,3 +69,19 @@ fn a_container_has_a_place_in_every_hierarchy() {
     sandbox.xnet(&["rm", "-f", &id]);
     sandbox.assert_clean();
 }
+
+/// Requirement: S1-C2, F-features.
+#[test]
+fn the_host_is_told() {
+    let sandbox = Sandbox::new();
+    let ended = sandbox.xnet(&["info", "--format", "json"]);
+    let info: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    let table = std::fs::read_to_string("/proc/cgroups").unwrap();
+    let known = table.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(info["Controllers"].as_array().unwrap().len(), known, "{info}");
+    let memory = info["Controllers"].as_array().unwrap().iter().find(|c| c["Name"] == "memory").unwrap();
+    assert!(["v1", "v2"].contains(&memory["State"].as_str().unwrap()), "{memory}");
+    assert!(!info["UnavailableOptions"].as_array().unwrap().contains(&"--memory".into()), "{info}");
+    assert_eq!((&info["Containers"], &info["Features"]["overlay"]), (&0.into(), &true.into()), "{info}");
+    sandbox.assert_clean();
+}

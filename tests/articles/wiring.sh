@@ -68,6 +68,7 @@ wait "$runner"
 n=0
 while ip link show A >/dev/null 2>&1; do n=$((n + 1)); [ "$n" -lt 250 ]; sleep 0.02; done
 [ ! -e "/var/run/netns/$id" ]
-[ -h "/var/run/netns/$pid" ] && [ ! -e "/var/run/netns/$pid" ]
+[ -h "/var/run/netns/$pid" ]
+[ ! -e "/var/run/netns/$pid" ]
 xnet netns ls --stale | grep "/netns/$pid"
 say done

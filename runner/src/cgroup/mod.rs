@@ -16,7 +16,6 @@ pub(crate) mod mount;
 mod remove;
 mod setting;
 pub(crate) mod stats;
-#[allow(dead_code, reason = "xnet info comes next")]
 pub(crate) mod survey;
 mod v1;
 mod v2;

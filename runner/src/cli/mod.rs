@@ -6,6 +6,7 @@ mod files;
 mod flags;
 mod gc;
 mod image;
+mod info;
 mod inspect;
 mod install;
 mod life;
@@ -153,6 +154,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Tell what this host has, and which options it cannot keep
+    Info(info::Info),
     /// Print the version
     Version(version::Version),
 }
@@ -258,6 +261,7 @@ impl Command {
             Self::Commit(commit) => commit.run(&dirs),
             Self::Volume(volume) => volume.run(&dirs),
             Self::Oci { .. } => Err(Error::new("oci must be the first word")),
+            Self::Info(info) => info.run(&dirs),
             Self::Version(version) => version.run(),
         }
     }

@@ -6,14 +6,15 @@ use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 
 use super::value::Orders;
 
-/// What other tools offer: `json`, `join`, `split`, `lower`, `upper`, `title`, `pad` and `truncate`.
+/// What other tools offer: `json`, `join`, `split`, `lower`, `upper`, `title`, `pad` and `truncate`, and their `len`.
 pub(super) fn all(orders: &Orders) -> FuncMap {
     let orders = orders.clone();
     let json = move |args: &[Value]| match args {
         [value] => Ok(text(orders.to_json(value).to_string())),
         _ => Err(wrong("json takes one value")),
     };
-    let simple: [(&str, Function); 7] = [
+    let simple: [(&str, Function); 8] = [
+        ("len", len),
         ("join", join),
         ("split", split),
         ("lower", |args| one(args, "lower").map(|s| text(s.to_lowercase()))),
@@ -32,6 +33,17 @@ type Function = fn(&[Value]) -> Answer;
 
 fn boxed(function: impl Fn(&[Value]) -> Answer + Send + Sync + 'static) -> ValueFunc {
     Arc::new(function)
+}
+
+/// `len`, for which a list that is not there is an empty one, as it is in Go.
+fn len(args: &[Value]) -> Answer {
+    let length = match args {
+        [Value::Nil] => Some(0),
+        [value] => value.len(),
+        _ => None,
+    };
+    let length = length.and_then(|length| i64::try_from(length).ok());
+    length.map(Value::Int).ok_or_else(|| wrong("len takes a text, a list or a map"))
 }
 
 /// `join LIST SEPARATOR`.

@@ -48,6 +48,7 @@ fn the_language() {
     );
     assert_eq!(render("{{range $i, $c := .Config.Cmd}}{{$i}}={{$c}} {{else}}none{{end}}"), "0=sh 1=-c 2=x ");
     assert_eq!(render("{{range .Config.Env}}x{{else}}none{{end}}"), "none");
+    assert_eq!(render("{{len .Config.Env}}{{len .State.Status}}{{len .Config.Labels}}"), "072");
     assert_eq!(
         render("{{not .State.Running}} {{or .Config.Env .State.Pid}} {{ne 1 2}} {{le 2 2}}"),
         "false 4711 true true"

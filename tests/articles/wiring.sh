@@ -17,6 +17,7 @@ xnet run --rm ${OPTIONS:-} -- true # the first one makes the bridge
 
 say "1. a container with a loopback and nothing else; its prompt shows the short id"
 mkfifo "$work/in"
+: >"$work/out"
 xnet run -i --rm --net=none --pidfile "$work/pid" ${OPTIONS:-} -- sh <"$work/in" >"$work/out" &
 runner=$!
 exec 3>"$work/in"

@@ -32,6 +32,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
+# A container's layer cannot be on an overlay, as the root of this machine is.
+export TMPDIR=/dev/shm
 # The kernel itself loads modules from there, as on any machine: nobody here has to know which.
 mkdir -p /lib/modules
 mount --bind "$KERNEL/modules/lib/modules" /lib/modules

@@ -260,7 +260,12 @@ impl Setup<'_> {
             Some(null) if !is_dir => null.as_fd(),
             _ => self.empty()?,
         };
-        let tree = sys::mount::copy_one(source).context(|| "copy the empty mount")?;
+        let tree = match sys::mount::copy_one(source) {
+            // Before Linux 6.15 what is attached nowhere cannot be copied: every mask has an empty directory of its own.
+            Err(Errno::EINVAL) if is_dir => new_empty(),
+            copy => copy,
+        };
+        let tree = tree.context(|| "copy the empty mount")?;
         let flags = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
         sys::mount::set_flags(tree.as_fd(), flags).context(|| "make it read-only")?;
         sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
@@ -269,9 +274,7 @@ impl Setup<'_> {
     /// One empty directory serves all masks.
     fn empty(&mut self) -> Result<BorrowedFd<'_>> {
         if self.empty.is_none() {
-            let options = [("source", Some("tmpfs")), ("mode", Some("755")), ("size", Some("4k"))];
-            self.empty =
-                Some(sys::mount::new(c"tmpfs", &options, attr::RDONLY).context(|| "make an empty file system")?);
+            self.empty = Some(new_empty().context(|| "make an empty file system")?);
         }
         self.empty.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::new("there is no empty directory"))
     }
@@ -315,6 +318,11 @@ impl Setup<'_> {
 fn public_directory() -> Result<Root> {
     let found = ["/tmp", "/mnt", "/run", "/usr"].iter().find_map(|dir| Root::open(Path::new(dir)).ok());
     found.ok_or_else(|| Error::new("no directory of the host can be opened to mount on"))
+}
+
+fn new_empty() -> nix::Result<OwnedFd> {
+    let options = [("source", Some("tmpfs")), ("mode", Some("755")), ("size", Some("4k"))];
+    sys::mount::new(c"tmpfs", &options, attr::RDONLY)
 }
 
 fn mount_flags(path: &str, flags: MsFlags) -> Result<()> {

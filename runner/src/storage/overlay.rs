@@ -30,11 +30,17 @@ pub(crate) struct Stack<'a> {
     pub(crate) place: &'a Path,
 }
 
+/// What a kernel says that does not take descriptors: it has nothing to add that would help. Before 6.5 the file system knew
+/// nothing of the new calls, and `fsconfig` itself refuses what the old ones cannot say (`fs/fsopen.c`).
+fn is_old(errno: Errno) -> bool {
+    matches!(errno, Errno::EINVAL | Errno::EOPNOTSUPP)
+}
+
 impl Stack<'_> {
     /// The stack as a detached mount with the flags `attrs`.
     pub(crate) fn mount(&self, attrs: u64) -> Result<OwnedFd> {
         match self.by_descriptors(attrs) {
-            Err((Errno::EINVAL, None)) => self.by_numbers(attrs),
+            Err((errno, None)) if is_old(errno) => self.by_numbers(attrs),
             answer => answer.map_err(|(errno, said)| refusal(errno, said)),
         }
     }
@@ -49,8 +55,7 @@ impl Stack<'_> {
             context.set_fd(c"upperdir", self.upper.as_fd())?;
             context.set_fd(c"workdir", self.work.as_fd())
         };
-        // An old kernel does not take a descriptor here, and has nothing to say about it that would help.
-        configure().map_err(|errno| (errno, context.complaint().filter(|_| errno != Errno::EINVAL)))?;
+        configure().map_err(|errno| (errno, context.complaint().filter(|_| !is_old(errno))))?;
         let made =
             self.switches().iter().try_for_each(|key| context.set(key, None)).and_then(|()| context.mount(attrs));
         made.map_err(|errno| (errno, Some(context.complaint().unwrap_or_default())))

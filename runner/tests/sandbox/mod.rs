@@ -36,7 +36,7 @@ impl Sandbox {
         let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("make / private");
         let dir = tempfile::tempdir().expect("a temporary directory");
-        layer_above_var_lib(dir.path());
+        own_leases();
         let tag = dir.path().file_name().expect("a name").to_string_lossy().replace('.', "");
         Self { dir, cgroup: format!("xnet-test-{tag}") }
     }
@@ -172,17 +172,10 @@ impl Sandbox {
     }
 }
 
-/// Leases are where the plugins keep them by default; those of a test are in a layer of its own.
-fn layer_above_var_lib(dir: &Path) {
-    let [upper, work] = ["var-lib", "var-lib.work"].map(|name| dir.join(name));
-    [&upper, &work].map(|dir| fs::create_dir(dir).expect("a layer"));
-    let options = format!("lowerdir=/var/lib,upperdir={},workdir={}", upper.display(), work.display());
-    let layered = mount(Some("overlay"), "/var/lib", Some("overlay"), MsFlags::empty(), Some(options.as_str()));
-    // Where the temporary directory cannot hold a layer, an empty place for leases does.
-    if layered.is_err() {
-        fs::create_dir_all("/var/lib/cni").expect("a place for leases");
-        mount(Some("tmpfs"), "/var/lib/cni", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a tmpfs");
-    }
+/// Leases are where the plugins keep them by default; those of a test are in memory of its own.
+fn own_leases() {
+    fs::create_dir_all("/var/lib/cni").expect("a place for leases");
+    mount(Some("tmpfs"), "/var/lib/cni", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a tmpfs");
 }
 
 impl Drop for Sandbox {

@@ -43,6 +43,7 @@ mod sys;
 mod top;
 mod userns;
 mod volume;
+mod within;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
@@ -20,6 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::spec::{Rlimit, Sysctl};
 use crate::sys;
 use crate::sys::mount::attr;
+use crate::within::open_within;
 
 use super::path::Root;
 
@@ -33,7 +34,7 @@ pub(super) fn open(path: &str) -> Result<File> {
     };
     let safe = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
     let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(safe);
-    let open = || openat2(tree.as_fd(), path, how);
+    let open = || open_within(&tree, path, how);
     // Files about a process that nobody may look into belong to the host's root. In a user namespace that is somebody
     // else, so for this moment this process can be looked into; there is nobody yet who would.
     let file = match open() {

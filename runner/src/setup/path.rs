@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, readlinkat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 
 use crate::error::{Context, Error, Result};
+use crate::within::open_within;
 
 /// Links are followed, but not out of the root, and not those of /proc which lead to open files.
 const INSIDE: ResolveFlag = ResolveFlag::RESOLVE_IN_ROOT.union(ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -152,7 +153,7 @@ impl Root {
     }
 
     fn lookup(&self, path: &Path, flags: OFlag, how: ResolveFlag) -> nix::Result<OwnedFd> {
-        openat2(&self.0, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(how))
+        open_within(&self.0, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(how))
     }
 }
 

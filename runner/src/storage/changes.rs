@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{FileStat, SFlag, fstatat};
 
 use crate::error::{Context, Result};
 use crate::spec::{Root, Rootfs, Storage};
+use crate::within::open_within;
 
 use super::Place;
 use super::tree::{self, is_opaque, is_whiteout, kind};
@@ -117,7 +118,7 @@ impl Below {
                 .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
                 .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
             let path = if path == Path::new("") { Path::new(".") } else { path };
-            if let Ok(dir) = openat2(layer, path, how) {
+            if let Ok(dir) = open_within(layer, path, how) {
                 names.extend(tree::names(dir.as_fd())?);
             }
         }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, readlinkat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, fstat, fstatat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek64, symlinkat};
 
 use crate::error::{Context, Error, Result};
 use crate::sys::xattr;
+use crate::within::open_within;
 
 /// What a name is, by the bits of `st_mode`.
 pub(crate) fn kind(stat: &FileStat) -> SFlag {
@@ -208,7 +209,7 @@ impl<'a> Copier<'a> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let first = openat2(&self.root, first, how).context(|| "open its other name")?;
+        let first = open_within(&self.root, first, how).context(|| "open its other name")?;
         linkat(&first, "", to, new, AtFlags::AT_EMPTY_PATH).context(|| "link it to its other name")
     }
 }

@@ -7,12 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::error::{Context, Error, Result};
 use crate::image::limits::Limits;
 use crate::image::tar::{Archive, Kind};
+use crate::within::open_within;
 
 /// A set of named files.
 pub(super) trait Source {
@@ -45,7 +46,7 @@ impl Source for Directory {
     fn open(&self, path: &str) -> Result<Option<Box<dyn Read + '_>>> {
         let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC);
         let how = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let file = match openat2(&self.0, path, how) {
+        let file = match open_within(&self.0, path, how) {
             Err(nix::Error::ENOENT) => return Ok(None),
             file => File::from(file.context(|| format!("open {path:?} of the layout"))?),
         };

@@ -9,13 +9,14 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstat, makedev, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
 
 use crate::error::{Context, Error, Result};
 use crate::image::tar::{Entry, Kind, Shown, path_of};
 use crate::sys;
+use crate::within::open_within;
 
 use super::{Layer, components, place, set_time, whiteout};
 
@@ -59,7 +60,7 @@ impl Layer<'_> {
         let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
         let how = how.resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
         let absent = |found: &nix::Result<OwnedFd>| matches!(found, Err(Errno::ENOENT));
-        let mut found = self.below.iter().map(|layer| openat2(layer, path, how)).skip_while(absent);
+        let mut found = self.below.iter().map(|layer| open_within(layer, path, how)).skip_while(absent);
         found.next()?.ok().and_then(|fd| fstat(fd).ok()).filter(place::is_dir)
     }
 

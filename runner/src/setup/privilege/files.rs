@@ -5,9 +5,10 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 
 use crate::error::{Context, Error, Result};
+use crate::within::open_within;
 
 /// A line of /etc/passwd.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(super) fn read(root: BorrowedFd<'_>, path: &str) -> Result<String> {
     let inside = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     // Without waiting: a named pipe at its place has nobody at the other end.
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match openat2(root, path, OpenHow::new().flags(flags).resolve(inside)) {
+    let file = match open_within(root, path, OpenHow::new().flags(flags).resolve(inside)) {
         Ok(fd) => File::from(fd),
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(String::new()),
         Err(errno) => return Err(errno).context(|| format!("open the container's /{path}")),

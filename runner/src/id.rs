@@ -6,14 +6,12 @@ use std::fs::File;
 use std::io::Read;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Context, Error, Result};
+use crate::written::written_as_text;
 
 /// A container's id or its name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 bytes. The same rule as the
 /// CNI specification has for container ids, so that either can be handed to a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 const LONGEST: usize = 128;
@@ -55,25 +53,13 @@ impl FromStr for Name {
     }
 }
 
-impl TryFrom<String> for Name {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.0
-    }
-}
-
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
+
+written_as_text!(Name);
 
 #[cfg(test)]
 mod tests {

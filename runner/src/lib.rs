@@ -44,6 +44,7 @@ mod top;
 mod userns;
 mod volume;
 mod within;
+mod written;
 
 use std::path::Path;
 use std::process::ExitCode;

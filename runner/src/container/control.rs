@@ -103,7 +103,7 @@ pub(crate) fn remove(store: &Store, id: &Name, force: bool, volumes: bool) -> Re
 
 /// Gives a container another name, whether it runs or not.
 pub(crate) fn rename(store: &Store, id: &Name, name: &Name) -> Result<()> {
-    let old = store.spec(id)?.name.map(String::from).unwrap_or_default();
+    let old = store.spec(id)?.name.map(|name| name.to_string()).unwrap_or_default();
     store.rename(id, name)?;
     events::append(store, &store.spec(id)?, "rename", &[("oldName", old)]);
     Ok(())

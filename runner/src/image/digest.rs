@@ -4,17 +4,16 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 const PREFIX: &str = "sha256:";
 
 /// The SHA-256 of some bytes, which is what blobs, layers and images are called by. It ends up in paths, so it is
 /// checked here, once: 64 digits, nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(String);
 
 impl Digest {
@@ -54,20 +53,6 @@ impl FromStr for Digest {
             return Ok(Self(text.to_owned()));
         }
         Err(Error::new(format!("invalid digest {text:?}: expected sha256: and 64 hexadecimal digits")))
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.0
     }
 }
 
@@ -135,6 +120,8 @@ impl<W: Write> Write for Hashing<W> {
         self.inner.flush()
     }
 }
+
+written_as_text!(Digest);
 
 #[cfg(test)]
 mod tests {

@@ -7,9 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 use super::digest::Digest;
 
@@ -18,8 +17,7 @@ const LIBRARY: &str = "library/";
 const LATEST: &str = "latest";
 
 /// A name in full: registry, repository, and a tag, a digest, or both.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     registry: String,
     repository: String,
@@ -151,26 +149,14 @@ fn is_component(text: &str) -> bool {
     ends && separators.into_iter().all(|run| matches!(run, b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'))
 }
 
-impl TryFrom<String> for Reference {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Reference> for String {
-    fn from(name: Reference) -> Self {
-        name.to_string()
-    }
-}
-
 impl fmt::Display for Reference {
     /// The name in full.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written(&format!("{}/{}", self.registry, self.repository)))
     }
 }
+
+written_as_text!(Reference);
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::moment::Moment;
+use crate::written::written_as_text;
 
 /// The part of a container that is about its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +53,7 @@ impl Default for Life {
 }
 
 /// `--restart`: whether a container that has ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Restart {
     /// Never.
     #[default]
@@ -128,23 +128,8 @@ impl fmt::Display for Restart {
     }
 }
 
-impl TryFrom<String> for Restart {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Restart> for String {
-    fn from(restart: Restart) -> Self {
-        restart.to_string()
-    }
-}
-
 /// A signal, by name with or without `SIG`, by number, or as `RTMIN+N` or `RTMAX-N`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(i32);
 
 impl Signal {
@@ -199,19 +184,7 @@ impl fmt::Display for Signal {
     }
 }
 
-impl TryFrom<String> for Signal {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Signal> for String {
-    fn from(signal: Signal) -> Self {
-        signal.to_string()
-    }
-}
+written_as_text!(Restart, Signal);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::binfmt::Emulator;
 use crate::error::{Error, Result};
 use crate::id::Name;
+use crate::written::written_as_text;
 
 use super::Users;
 
@@ -32,8 +33,7 @@ pub struct Namespaces {
 }
 
 /// Where one namespace comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum NamespaceMode {
     /// The container's own.
     #[default]
@@ -73,20 +73,6 @@ impl fmt::Display for NamespaceMode {
     }
 }
 
-impl TryFrom<String> for NamespaceMode {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<NamespaceMode> for String {
-    fn from(mode: NamespaceMode) -> Self {
-        mode.to_string()
-    }
-}
-
 /// What the container's clocks show more than the host's, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeOffsets {
@@ -121,6 +107,8 @@ impl TimeOffsets {
         format!("monotonic {} 0\nboottime {} 0\n", self.monotonic, self.boottime)
     }
 }
+
+written_as_text!(NamespaceMode);
 
 #[cfg(test)]
 mod tests {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use nix::sys::resource::Resource;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 /// What is limited, by the names of `ulimit` options elsewhere.
 const NAMES: [(&str, Resource); 16] = [
@@ -32,8 +32,7 @@ const NAMES: [(&str, Resource); 16] = [
 pub const UNLIMITED: u64 = u64::MAX;
 
 /// One limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rlimit {
     resource: Resource,
     /// What counts.
@@ -99,19 +98,7 @@ impl fmt::Display for Rlimit {
     }
 }
 
-impl TryFrom<String> for Rlimit {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Rlimit> for String {
-    fn from(limit: Rlimit) -> Self {
-        limit.to_string()
-    }
-}
+written_as_text!(Rlimit);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::seccomp::Profile;
+use crate::written::written_as_text;
 
 /// The walls of a container that are no namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,8 +81,7 @@ const MASKED: [&str; 13] = [
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A setting of the kernel that belongs to a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sysctl {
     name: String,
     value: String,
@@ -189,19 +189,7 @@ impl fmt::Display for Sysctl {
     }
 }
 
-impl TryFrom<String> for Sysctl {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Sysctl> for String {
-    fn from(sysctl: Sysctl) -> Self {
-        sysctl.to_string()
-    }
-}
+written_as_text!(Sysctl);
 
 #[cfg(test)]
 mod tests {

@@ -3,13 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 /// A user or a group: a number, or a name that the container's files know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     /// A number, which needs no entry anywhere.
     Id(u32),
@@ -49,23 +47,8 @@ impl fmt::Display for Who {
     }
 }
 
-impl TryFrom<String> for Who {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Who> for String {
-    fn from(who: Who) -> Self {
-        who.to_string()
-    }
-}
-
 /// `--user USER[:GROUP]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user.
     pub user: Who,
@@ -102,19 +85,7 @@ impl fmt::Display for User {
     }
 }
 
-impl TryFrom<String> for User {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<User> for String {
-    fn from(user: User) -> Self {
-        user.to_string()
-    }
-}
+written_as_text!(Who, User);
 
 #[cfg(test)]
 mod tests {

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 /// A run of ids that stand for another run of the same length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdMap {
     /// The first id inside.
     pub inside: u32,
@@ -56,20 +56,6 @@ impl IdMap {
 impl fmt::Display for IdMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.inside, self.outside, self.count)
-    }
-}
-
-impl TryFrom<String> for IdMap {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<IdMap> for String {
-    fn from(map: IdMap) -> Self {
-        map.to_string()
     }
 }
 
@@ -151,6 +137,8 @@ fn check(what: &str, maps: &[IdMap]) -> Result<()> {
         false => Err(Error::new(format!("the {what} mappings leave out id 0, which sets the container up"))),
     }
 }
+
+written_as_text!(IdMap);
 
 #[cfg(test)]
 mod tests {

@@ -4,17 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
 use crate::id::Name;
+use crate::written::written_as_text;
 
 /// The network that needs no name.
 const DEFAULT: &str = "bridge";
 
 /// Which network a container gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetMode {
     /// A namespace of its own, wired by lists of CNI plugins; never empty, no name twice.
     Networks(Vec<Name>),
@@ -113,19 +111,7 @@ impl fmt::Display for NetMode {
     }
 }
 
-impl TryFrom<String> for NetMode {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<NetMode> for String {
-    fn from(mode: NetMode) -> Self {
-        mode.to_string()
-    }
-}
+written_as_text!(NetMode);
 
 #[cfg(test)]
 mod tests {

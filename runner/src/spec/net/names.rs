@@ -4,28 +4,23 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 /// A host name that the kernel takes: 1 to 64 bytes of letters, digits, `-`, `_` and `.`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hostname(String);
 
 /// A domain name, as the kernel's own (`setdomainname`) and behind the host name in `/etc/hosts`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domain(String);
 
 /// A hardware address that a link can have: neither of a group nor all zeroes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mac(kernel::Mac);
 
 /// `--add-host NAME:ADDRESS`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraHost {
     /// The name.
     pub name: Hostname,
@@ -129,11 +124,23 @@ impl FromStr for ExtraHost {
     }
 }
 
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for ExtraHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address {
-            HostAddress::Address(address) => write!(f, "{}:{address}", self.name.as_str()),
-            HostAddress::Gateway => write!(f, "{}:host-gateway", self.name.as_str()),
+            HostAddress::Address(address) => write!(f, "{}:{address}", self.name),
+            HostAddress::Gateway => write!(f, "{}:host-gateway", self.name),
         }
     }
 }
@@ -144,61 +151,7 @@ impl fmt::Display for Mac {
     }
 }
 
-impl From<Hostname> for String {
-    fn from(name: Hostname) -> Self {
-        name.0
-    }
-}
-
-impl From<Domain> for String {
-    fn from(name: Domain) -> Self {
-        name.0
-    }
-}
-
-impl From<Mac> for String {
-    fn from(mac: Mac) -> Self {
-        mac.to_string()
-    }
-}
-
-impl From<ExtraHost> for String {
-    fn from(host: ExtraHost) -> Self {
-        host.to_string()
-    }
-}
-
-impl TryFrom<String> for Hostname {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Domain {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Mac {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for ExtraHost {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
+written_as_text!(Hostname, Domain, Mac, ExtraHost);
 
 #[cfg(test)]
 mod tests {

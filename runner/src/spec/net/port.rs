@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::written::written_as_text;
 
 /// A transport that has ports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,8 +52,7 @@ pub enum HostPort {
 }
 
 /// A port that an image or `--expose` names, for `-P`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expose {
     /// The port of the container.
     pub port: u16,
@@ -181,19 +181,7 @@ impl FromStr for Expose {
     }
 }
 
-impl TryFrom<String> for Expose {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Expose> for String {
-    fn from(expose: Expose) -> Self {
-        expose.to_string()
-    }
-}
+written_as_text!(Expose);
 
 #[cfg(test)]
 mod tests {

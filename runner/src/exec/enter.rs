@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fstat, makedev, umask};
-use nix::unistd::{fchdir, getcwd, setsid};
+use nix::unistd::setsid;
 
 use crate::error::{Context, Error, Result};
 use crate::io::streams::Stdio;
@@ -26,7 +26,7 @@ use crate::process::channel::ChildEnd;
 use crate::process::exec::{self, Command};
 use crate::process::signals;
 use crate::seccomp::{self, Filter};
-use crate::setup::path::Root;
+use crate::setup::path::{Root, go_to};
 use crate::setup::{console, kernel, privilege};
 use crate::spec::{Process, Security};
 use crate::sys::clone::{Cloned, fork_sibling};
@@ -115,7 +115,7 @@ impl Enter<'_> {
         };
         self.stdio.complete(terminal.as_ref(), &|| null(&root))?;
         let path = &self.process.workdir;
-        enter(&root, path).context(|| format!("the working directory {}", path.display()))
+        go_to(root.find_dir(path)).context(|| format!("the working directory {}", path.display()))
     }
 
     fn become_user(&self, filters: &[Filter]) -> Result<String> {
@@ -161,18 +161,4 @@ fn null(root: &Root) -> Result<OwnedFd> {
         return Ok(fd);
     }
     Err(Error::new("/dev/null of the container is not the null device"))
-}
-
-/// Changes to `path` of the container, which must exist. A directory reached through an open descriptor could be one of the
-/// host's, so such links are refused, and the kernel must say afterwards that we are inside.
-fn enter(root: &Root, path: &Path) -> Result<()> {
-    let dir = root.find_dir(path).map_err(|errno| match errno {
-        Errno::ELOOP => Error::new("it leads through a link to an open file or through too many links"),
-        errno => Error::new(errno.desc()),
-    })?;
-    fchdir(&dir).context(|| "chdir")?;
-    match getcwd() {
-        Ok(cwd) if cwd.starts_with("/") => Ok(()),
-        _ => Err(Error::new("it is outside of the container's root")),
-    }
 }

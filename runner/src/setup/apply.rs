@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{chdir, fchdir, getcwd, pivot_root, sethostname, setsid};
+use nix::unistd::{chdir, fchdir, pivot_root, sethostname, setsid};
 
 use crate::binfmt;
 use crate::cgroup::Hierarchy;
@@ -26,7 +26,7 @@ use crate::userns;
 use super::files::Files;
 use super::namespace::SharedMemory;
 use super::op::Op;
-use super::path::Root;
+use super::path::{Root, go_to};
 use super::privilege::{self, Account};
 use super::trees::{Maker, RootTree, Tree};
 use super::{console, dev, kernel, mounts, namespace};
@@ -345,17 +345,8 @@ fn join_net(path: &Path) -> Result<()> {
     setns(file, CloneFlags::CLONE_NEWNET).context(|| "setns")
 }
 
-/// Changes to `path` of the new root. A directory reached through an inherited descriptor could be one of the host's:
-/// such links are refused, and the kernel must say afterwards that we are inside.
+/// Changes to `path` of the new root, which is made if it is missing.
 pub(crate) fn enter(path: &Path) -> Result<()> {
     let root = Root::open(Path::new("/")).context(|| "open /")?;
-    let dir = root.make_all(path).map_err(|errno| match errno {
-        Errno::ELOOP => Error::new("it leads through a link to an open file or through too many links"),
-        errno => Error::new(errno.desc()),
-    })?;
-    fchdir(&dir).context(|| "chdir")?;
-    match getcwd() {
-        Ok(cwd) if cwd.starts_with("/") => Ok(()),
-        _ => Err(Error::new("it is outside of the container's root")),
-    }
+    go_to(root.make_all(path))
 }

@@ -10,6 +10,7 @@ use std::path::{Component, Path};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, readlinkat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
+use nix::unistd::{fchdir, getcwd};
 
 use crate::error::{Context, Error, Result};
 use crate::within::open_within;
@@ -166,6 +167,20 @@ impl From<OwnedFd> for Root {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Makes `found`, which a look-up in the container's root has given, the working directory. One that was reached through an
+/// open descriptor could be the host's: such links are refused, and the kernel must say afterwards that we are inside.
+pub(crate) fn go_to(found: nix::Result<OwnedFd>) -> Result<()> {
+    let dir = found.map_err(|errno| match errno {
+        Errno::ELOOP => Error::new("it leads through a link to an open file or through too many links"),
+        errno => Error::new(errno.desc()),
+    })?;
+    fchdir(&dir).context(|| "chdir")?;
+    match getcwd() {
+        Ok(cwd) if cwd.starts_with("/") => Ok(()),
+        _ => Err(Error::new("it is outside of the container's root")),
     }
 }
 

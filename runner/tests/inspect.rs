@@ -100,6 +100,8 @@ fn what_is_told_is_so() {
     let seen = sandbox.xnet(&["exec", "web", "ip", "-4", "-o", "address", "show", "eth0"]).stdout;
     assert!(seen.contains(&address), "{address} is not in {seen}");
     assert_eq!(text(r#"{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}"#), "18080");
+    let network = sandbox.xnet(&["network", "inspect", "-f", "{{.Id}}", "bridge"]).stdout;
+    assert_eq!(text("{{.NetworkSettings.Networks.bridge.NetworkID}}"), network.trim_end());
     for path in [
         "ResolvConfPath",
         "HostsPath",

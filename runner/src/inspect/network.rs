@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use serde_json::{Map, Value as Json, json};
-use sha2::{Digest, Sha256};
 
+use crate::image::Digest;
 use crate::net::Connected;
 use crate::net::connected::{Assigned, Endpoint};
+use crate::net::network::id as network_id;
 use crate::net::ports::Mapping;
 
 pub(super) fn describe(net: Option<&Connected>) -> Json {
@@ -97,15 +98,10 @@ fn ports(mappings: &[Mapping]) -> Map<String, Json> {
     all
 }
 
-/// Networks have names only; what wants an id gets one that follows from it.
-pub(crate) fn network_id(name: &str) -> String {
-    hash(&["network", name])
-}
-
 fn endpoint_id(id: &str, endpoint: &Endpoint) -> String {
     hash(&["endpoint", id, &endpoint.network, &endpoint.ifname])
 }
 
 fn hash(parts: &[&str]) -> String {
-    Sha256::digest(parts.join("\0").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(parts.join("\0").as_bytes()).hex().to_owned()
 }

@@ -6,6 +6,7 @@ use cni::runtime::{ConfList, PluginConf};
 use serde_json::Value;
 
 use crate::error::{Context, Error, Result};
+use crate::image::Digest;
 use crate::spec::Dirs;
 use crate::state::Record;
 use crate::suite;
@@ -14,6 +15,11 @@ use super::{catalog, default};
 
 /// Where the plugins of others are, when a list needs one that is not inside xnet.
 const USUAL_PLACE: &str = "/opt/cni/bin";
+
+/// A network's id: a digest of its name, so that it is the same on every look and needs no record.
+pub(crate) fn id(name: &str) -> String {
+    Digest::of(format!("xnet network {name}").as_bytes()).hex().to_owned()
+}
 
 /// A list of plugins, and where to find them.
 #[derive(Debug, Clone)]

@@ -1,10 +1,7 @@
 //! `xnet network ls` and `inspect`.
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::cli::complain;
 use crate::cli::inspect::answer;
@@ -12,6 +9,7 @@ use crate::error::Result;
 use crate::format::table::{Column, Format};
 use crate::net::catalog::{self, Source};
 use crate::net::connected::{Connected, members};
+use crate::net::network::id;
 use crate::net::subnet::subnets;
 use crate::spec::Dirs;
 use crate::state::Store;
@@ -149,14 +147,6 @@ fn endpoint(member: &Connected, network: &str) -> Value {
         "IPv4Address": address(false),
         "IPv6Address": address(true),
         "Interface": endpoint.map(|e| e.ifname.clone()).unwrap_or_default(),
-    })
-}
-
-/// A network's id: a digest of its name, so that it is the same on every look.
-pub(crate) fn id(name: &str) -> String {
-    Sha256::digest(format!("xnet network {name}")).iter().fold(String::new(), |mut id, byte| {
-        let _ = write!(id, "{byte:02x}");
-        id
     })
 }
 

@@ -10,6 +10,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
 
 use crate::error::{Context, Result};
+use crate::format::units::size;
 use crate::spec::{Root, Rootfs, Storage};
 
 use super::{Place, tree};
@@ -25,29 +26,7 @@ pub(crate) struct Sizes {
 
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (virtual {})", Human(self.written), Human(self.root_fs))
-    }
-}
-
-/// A number of bytes for people: three digits and a unit of a power of 1000.
-struct Human(u64);
-
-impl fmt::Display for Human {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut unit, mut scale) = ("B", 1_u64);
-        for larger in ["kB", "MB", "GB", "TB", "PB"] {
-            if self.0 / scale < 1000 {
-                break;
-            }
-            (unit, scale) = (larger, scale * 1000);
-        }
-        let (whole, part) = (self.0 / scale, self.0 % scale * 100 / scale);
-        match whole {
-            _ if scale == 1 => write!(f, "{whole}{unit}"),
-            0..10 => write!(f, "{whole}.{part:02}{unit}"),
-            10..100 => write!(f, "{whole}.{}{unit}", part / 10),
-            _ => write!(f, "{whole}{unit}"),
-        }
+        write!(f, "{} (virtual {})", size(self.written), size(self.root_fs))
     }
 }
 
@@ -100,12 +79,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-
-    #[test]
-    fn sizes_for_people() {
-        let shown = |bytes| Human(bytes).to_string();
-        assert_eq!([0, 999, 1000, 12_345, 123_456_789].map(shown), ["0B", "999B", "1.00kB", "12.3kB", "123MB"]);
-    }
 
     #[test]
     fn blocks_count_and_hard_links_once() {

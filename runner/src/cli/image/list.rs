@@ -1,15 +1,16 @@
 //! Lists: `images`, `history`.
 
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Result};
 use crate::format::table::{Column, Format};
+use crate::format::units::{ago, size};
 use crate::image::{Image, Reference, Store};
+use crate::moment::Moment;
 use crate::spec::Dirs;
 
-use super::{show, store};
+use super::store;
 
 const COLUMNS: [Column; 9] = [
     ("Repository", "REPOSITORY"),
@@ -124,9 +125,9 @@ impl List {
                 "Tag": name.and_then(Reference::tag).unwrap_or(NONE),
                 "Digest": if image.digests.is_empty() { NONE } else { image.manifest.as_str() },
                 "ID": self.id(image),
-                "CreatedSince": show::ago(created, Timestamp::now()),
+                "CreatedSince": since(created),
                 "CreatedAt": created.unwrap_or_default(),
-                "Size": show::size(total),
+                "Size": size(total),
                 "SharedSize": "N/A",
                 "Containers": holders.to_string(),
             })
@@ -169,11 +170,7 @@ fn tree(store: &Store, images: &[Image]) -> Result<String> {
         let names = if names.is_empty() { NONE.to_owned() } else { names.join(", ") };
         let (id, layers) = (image.id.short(), image.diff_ids().len() - shared);
         let branch = if depth == 0 { String::new() } else { format!("{}└─ ", "   ".repeat(depth - 1)) };
-        out += &format!(
-            "{branch}{id}  {names}  {layers} layer{}, {}\n",
-            if layers == 1 { "" } else { "s" },
-            show::size(own)
-        );
+        out += &format!("{branch}{id}  {names}  {layers} layer{}, {}\n", if layers == 1 { "" } else { "s" }, size(own));
         let children = (0..images.len()).rev().filter(|child| parents[*child].as_ref() == Some(&image.id));
         todo.extend(children.map(|child| (child, depth + 1)));
     }
@@ -216,11 +213,17 @@ impl History {
         let id = step.image.as_ref().map_or("<missing>", |id| if self.no_trunc { id.as_str() } else { id.short() });
         json!({
             "ID": id,
-            "CreatedSince": show::ago(step.history.created.as_deref(), Timestamp::now()),
+            "CreatedSince": since(step.history.created.as_deref()),
             "CreatedAt": step.history.created.clone().unwrap_or_default(),
             "CreatedBy": cut(&step.history.created_by.replace(['\n', '\t'], " ")),
-            "Size": show::size(step.size),
+            "Size": size(step.size),
             "Comment": step.history.comment,
         })
     }
+}
+
+/// How long ago that was; empty if the image does not say.
+fn since(created: Option<&str>) -> String {
+    let moment = created.and_then(|time| time.parse::<Moment>().ok());
+    moment.map(|moment| ago(moment.elapsed())).unwrap_or_default()
 }

@@ -5,11 +5,12 @@ use clap::Args;
 use crate::cli::complain;
 use crate::cli::inspect::answer;
 use crate::error::Result;
+use crate::format::units::size;
 use crate::image::Reference;
 use crate::image::store::Removal;
 use crate::spec::Dirs;
 
-use super::{show, store};
+use super::store;
 
 /// `xnet tag IMAGE NAME`.
 #[derive(Debug, Args)]
@@ -78,7 +79,7 @@ impl Prune {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
         let swept = store(dirs)?.prune(self.all)?;
         swept.images.iter().for_each(|id| println!("Deleted: {id}"));
-        println!("Total reclaimed space: {}", show::size(swept.bytes));
+        println!("Total reclaimed space: {}", size(swept.bytes));
         Ok(0)
     }
 }

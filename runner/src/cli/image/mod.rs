@@ -4,13 +4,12 @@ mod archive;
 mod list;
 mod manage;
 mod pull;
-pub(in crate::cli) mod show;
 
 use clap::{Args, Subcommand};
 
 use crate::error::Result;
 use crate::image::{Limits, Store};
-use crate::spec::Dirs;
+use crate::spec::{Dirs, parse_bytes};
 
 pub(super) use archive::{Import, Load, Save};
 pub(super) use list::{History, List};
@@ -74,7 +73,7 @@ impl Image {
 #[derive(Debug, Args)]
 struct LimitFlags {
     /// The most bytes that a layer may have, unpacked; with k, m, g; 0: any number
-    #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = show::parse_size)]
+    #[arg(long, value_name = "SIZE", default_value = "64g", value_parser = parse_bytes)]
     max_size: u64,
     /// The most files that a layer may have
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().entries)]

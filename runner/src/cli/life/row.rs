@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::cli::image::show;
+use crate::format::units;
 use crate::moment::Moment;
 use crate::net::Connected;
 use crate::net::ports::Mapping;
@@ -59,7 +58,7 @@ fn code(exit: &Exit) -> String {
 }
 
 fn ago(moment: Moment) -> String {
-    show::ago(Some(&moment.to_string()), Timestamp::now())
+    units::ago(moment.elapsed())
 }
 
 /// The networks that it is on, or its mode if it is on none by itself.

@@ -1,5 +1,6 @@
 //! The command line: what was typed, subcommand by subcommand. What is meant is made of it in each one's file.
 
+mod binfmt;
 mod cgroup;
 mod cni;
 mod files;
@@ -141,6 +142,8 @@ enum Command {
     Netns(netns::Netns),
     /// Print where on the host a container's ports are
     Port(port::Port),
+    /// See and change which emulators this host runs foreign programs by
+    Binfmt(binfmt::Binfmt),
     /// Put the CNI plugins into a directory
     Install(install::Install),
     /// Run one operation of a CNI network on a namespace, as cnitool does
@@ -253,6 +256,7 @@ impl Command {
             Self::History(history) => history.run(&dirs),
             Self::Network(network) => network.run(&dirs),
             Self::Netns(netns) => netns.run(&dirs),
+            Self::Binfmt(binfmt) => binfmt.run(),
             Self::Install(install) => install.run(),
             Self::Cni(cni) => cni.run(&dirs),
             Self::Cp(cp) => cp.run(&dirs),

@@ -5,6 +5,10 @@
 //! namespace, if need be one that maps every id to itself, and a registration nobody else sees and that is gone with it. The
 //! flag `F` makes the kernel open the emulator at that moment, from the host's file system, so the container needs no
 //! copy of it.
+//!
+//! The host's own instance is in [`handlers`]; nothing but `xnet binfmt` touches it.
+
+pub(crate) mod handlers;
 
 use std::fs::File;
 use std::io::Write;
@@ -54,6 +58,9 @@ pub struct Emulator {
     pub interpreter: PathBuf,
 }
 
+/// What the names of emulators' registrations begin with.
+const PREFIX: &str = "qemu-";
+
 /// Where emulators are.
 const PLACES: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/usr/libexec/qemu-binfmt", "/bin"];
 
@@ -96,11 +103,17 @@ impl Emulator {
         }
     }
 
-    /// The line that registers it.
-    fn registration(&self) -> Result<String> {
+    /// The name that it is registered by, which is the one that its own package uses.
+    pub(crate) fn name(&self) -> String {
+        format!("{}{}", PREFIX, self.machine)
+    }
+
+    /// How its programs begin, and which bits of that count.
+    fn pattern(&self) -> Result<(Vec<u8>, Vec<u8>)> {
         let arch = architecture(&self.machine)?;
-        let kind = if arch.header[1] == 2 { [0, 2] } else { [2, 0] };
-        let number = if arch.header[1] == 2 { arch.number.to_be_bytes() } else { arch.number.to_le_bytes() };
+        let is_big = arch.header[1] == 2;
+        let kind = if is_big { [0, 2] } else { [2, 0] };
+        let number = if is_big { arch.number.to_be_bytes() } else { arch.number.to_le_bytes() };
         let mut magic = b"\x7fELF".to_vec();
         magic.extend(arch.header);
         magic.push(1);
@@ -110,9 +123,15 @@ impl Emulator {
         // Any system's, and programs as well as libraries that can be executed.
         let mut mask = vec![0xff; 20];
         mask[7] = 0;
-        mask[if arch.header[1] == 2 { 17 } else { 16 }] = 0xfe;
+        mask[if is_big { 17 } else { 16 }] = 0xfe;
+        Ok((magic, mask))
+    }
+
+    /// The line that registers it.
+    fn registration(&self) -> Result<String> {
+        let (magic, mask) = self.pattern()?;
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
-        Ok(format!(":qemu-{}:M::{}:{}:{}:F", self.machine, hex(&magic), hex(&mask), self.interpreter.display()))
+        Ok(format!(":{}:M::{}:{}:{}:F", self.name(), hex(&magic), hex(&mask), self.interpreter.display()))
     }
 
     /// Registers the emulator in the instance behind `instance`.

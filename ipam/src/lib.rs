@@ -9,6 +9,9 @@ mod static_ipam;
 use std::process::ExitCode;
 
 use host_local::HostLocal;
+// Nothing of it is called. It brings the answer to a question of the standard library that would else be libc's, at 128 KB
+// (docs/decisions/0003-release-link.md).
+use kernel as _;
 use static_ipam::Static;
 
 /// The names of the plugins in this crate.

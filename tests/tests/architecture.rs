@@ -11,7 +11,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     ("xnet-cni", &[]),
     ("xnet-kernel", &[]),
     ("xnet-plugins", &["xnet-cni", "xnet-kernel"]),
-    ("xnet-ipam", &["xnet-cni"]),
+    ("xnet-ipam", &["xnet-cni", "xnet-kernel"]),
     ("xnet", &["xnet-cni", "xnet-kernel", "xnet-plugins", "xnet-ipam"]),
     ("xnet-tests", &[]),
 ];

@@ -17,6 +17,7 @@
 
 pub mod bandwidth;
 pub mod bridge;
+pub mod bus;
 pub mod child;
 pub mod container;
 pub mod dummy;

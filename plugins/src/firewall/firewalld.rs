@@ -28,7 +28,7 @@ use kernel::nft::{
 };
 use kernel::plan::{Deviation, Failure, Machine, Step};
 
-use super::bus::{self, Answer, Bus, Method};
+use crate::bus::{self, Answer, Bus, Method};
 use crate::error::attempt;
 use crate::failures::Failures;
 use crate::masquerade::nf_tables;

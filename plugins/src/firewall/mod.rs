@@ -21,7 +21,6 @@
 //! DEL and GC do not ask the configuration which back end there was. Each looks for what it may have left, by the tag of
 //! the attachment, and for what the Go suite may have left, by the addresses. Looking starts no process where nothing is.
 
-mod bus;
 mod config;
 mod firewalld;
 mod iptables;

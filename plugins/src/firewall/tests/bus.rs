@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::bus::{Bus, Error as BusError, Method};
 use super::*;
+use crate::bus::{Bus, Error as BusError, Method};
 
 /// Longer than a plugin waits for a bus, and shorter than anybody else would.
 const BOUND: Duration = Duration::from_secs(6);

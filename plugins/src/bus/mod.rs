@@ -1,4 +1,5 @@
-//! A client of the system bus that is as small as its purpose: a few calls in a row, each of which waits for its answer.
+//! A client of the system bus that is as small as its purpose: a few calls in a row, each of which waits for its answer,
+//! and now and then for a signal that tells how it went.
 //!
 //! Of `zbus` only the wire format is used. The rest of it, connections and a runtime to drive them, would add 440 KB to
 //! a static binary, and a plugin has nothing else to do while it waits (`docs/plugins/firewall.md` has the figures). So
@@ -21,10 +22,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zbus::Type;
 
 use address::Address;
-use message::Incoming;
-pub(super) use message::{Answer, Method};
+pub use message::{Answer, Method};
+use message::{Body, Incoming};
+pub use zbus::{OwnedObjectPath, Variant};
 
 /// The bus itself, which answers at once.
 const BUS: Method = Method {
@@ -41,17 +46,19 @@ const LOGIN: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
 
 /// A connection to the system bus.
 #[derive(Debug)]
-pub(super) struct Bus {
+pub struct Bus {
     stream: UnixStream,
     /// The number of the last message that was sent.
     serial: u32,
     /// What was received and not looked at yet.
     received: Vec<u8>,
+    /// Messages that came before the answer that was waited for.
+    heard: Vec<Incoming>,
 }
 
 /// Why the bus could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Error {
+pub enum Error {
     /// Nobody listens.
     Absent(String),
     /// Somebody does, but says nothing in time.
@@ -73,7 +80,7 @@ impl Bus {
     /// # Errors
     ///
     /// [`Error::Absent`] when there is none, or why it can't be used.
-    pub(super) fn system(address: Option<&OsStr>) -> Result<Self, Error> {
+    pub fn system(address: Option<&OsStr>) -> Result<Self, Error> {
         let deadline = Instant::now() + BUS_PATIENCE;
         let mut refusals = Vec::new();
         for address in Address::list(address) {
@@ -90,10 +97,10 @@ impl Bus {
     }
 
     fn log_in(stream: UnixStream, deadline: Instant) -> Result<Self, Error> {
-        let mut bus = Self { stream, serial: 0, received: Vec::new() };
+        let mut bus = Self { stream, serial: 0, received: Vec::new(), heard: Vec::new() };
         let hello = Method { member: "Hello", ..BUS };
         let mut beginning = LOGIN.to_vec();
-        beginning.extend(bus.encode(&hello, &[])?);
+        beginning.extend(bus.encode(&hello, &Body::default())?);
         bus.send(&beginning, deadline)?;
         loop {
             match bus.line(deadline)?.as_str() {
@@ -111,7 +118,7 @@ impl Bus {
     /// # Errors
     ///
     /// When the bus does not say.
-    pub(super) fn has_owner(&mut self, name: &str) -> Result<bool, Error> {
+    pub fn has_owner(&mut self, name: &str) -> Result<bool, Error> {
         let answer = self.call(&Method { member: "NameHasOwner", ..BUS }, &[name], BUS_PATIENCE)?;
         Ok(answer == Answer::Bool(true))
     }
@@ -121,16 +128,69 @@ impl Bus {
     /// # Errors
     ///
     /// The refusal, or why there is no answer.
-    pub(super) fn call(&mut self, method: &Method, arguments: &[&str], patience: Duration) -> Result<Answer, Error> {
+    pub fn call(&mut self, method: &Method, arguments: &[&str], patience: Duration) -> Result<Answer, Error> {
+        self.exchange(method, &Body::texts(arguments)?, patience)
+    }
+
+    /// Calls a method with the members of a tuple as its arguments and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, or why there is no answer.
+    pub fn ask<A: Serialize + Type>(
+        &mut self,
+        method: &Method,
+        arguments: &A,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        self.exchange(method, &Body::members(arguments)?, patience)
+    }
+
+    /// Has the bus pass on the signals that fit `rule`, as the specification writes such rules.
+    ///
+    /// # Errors
+    ///
+    /// When the bus refuses.
+    pub fn listen(&mut self, rule: &str) -> Result<(), Error> {
+        self.call(&Method { member: "AddMatch", ..BUS }, &[rule], BUS_PATIENCE).map(drop)
+    }
+
+    /// Waits for a signal called `member` of which `read` can make something. Those that came since the last answer count.
+    ///
+    /// # Errors
+    ///
+    /// When none comes in time.
+    pub fn hear<T, S: DeserializeOwned + Type>(
+        &mut self,
+        member: &str,
+        patience: Duration,
+        read: impl Fn(S) -> Option<T>,
+    ) -> Result<T, Error> {
         let deadline = Instant::now() + patience;
-        let bytes = self.encode(method, arguments)?;
+        let mut heard = std::mem::take(&mut self.heard).into_iter();
+        loop {
+            let message = match heard.next() {
+                Some(message) => message,
+                None => self.message(deadline)?,
+            };
+            if message.is_signal(member)
+                && let Some(found) = message.read().and_then(&read)
+            {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn exchange(&mut self, method: &Method, body: &Body, patience: Duration) -> Result<Answer, Error> {
+        let deadline = Instant::now() + patience;
+        let bytes = self.encode(method, body)?;
         self.send(&bytes, deadline)?;
         self.answer(deadline)
     }
 
-    fn encode(&mut self, method: &Method, arguments: &[&str]) -> Result<Vec<u8>, Error> {
+    fn encode(&mut self, method: &Method, body: &Body) -> Result<Vec<u8>, Error> {
         self.serial += 1;
-        message::call(method, self.serial, arguments).map_err(|error| Error::Broken(error.to_string()))
+        Ok(message::call(method, self.serial, body)?)
     }
 
     fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Error> {
@@ -140,11 +200,13 @@ impl Bus {
 
     /// The answer to the last message. Others come in between: whoever is new is told its name.
     fn answer(&mut self, deadline: Instant) -> Result<Answer, Error> {
+        self.heard.clear();
         loop {
             let message = self.message(deadline)?;
             if message.reply_to == Some(self.serial) {
                 return message.answer().map_err(|(name, text)| Error::Refused { name, text });
             }
+            self.heard.push(message);
         }
     }
 
@@ -209,6 +271,12 @@ fn open(address: &Address) -> nix::Result<UnixStream> {
     setsockopt(&socket, sockopt::SendTimeout, &patience)?;
     connect(socket.as_raw_fd(), &address)?;
     Ok(socket.into())
+}
+
+impl From<zbus::Error> for Error {
+    fn from(error: zbus::Error) -> Self {
+        Self::Broken(error.to_string())
+    }
 }
 
 impl From<io::Error> for Error {

@@ -3,15 +3,17 @@
 //! Marshalling is `zbus`'s. The header of a message is a structure like any other: byte order, type, flags, version,
 //! length of the body, serial number, and an array of numbered fields (`yyyyuua(yv)`).
 
+use serde::Deserialize;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use zbus::wire::serialized::{Context, Data};
 use zbus::wire::{Endian, to_bytes};
-use zbus::{Signature, Type, Variant};
+use zbus::{ObjectPath, Signature, Type, Variant};
 
 /// Message types.
 const METHOD_CALL: u8 = 1;
 const METHOD_RETURN: u8 = 2;
 const ERROR: u8 = 3;
+const SIGNAL: u8 = 4;
 /// The version of the protocol.
 const VERSION: u8 = 1;
 /// Header fields.
@@ -58,17 +60,17 @@ impl Serialize for Field<'_> {
 
 /// Whom to ask for what.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Method {
+pub struct Method {
     /// The name of the one who is to answer.
-    pub(in super::super) destination: &'static str,
+    pub destination: &'static str,
     /// The object.
-    pub(in super::super) path: &'static str,
+    pub path: &'static str,
     /// The interface.
-    pub(in super::super) interface: &'static str,
+    pub interface: &'static str,
     /// The method.
-    pub(in super::super) member: &'static str,
+    pub member: &'static str,
     /// Whether the bus may start the one who is to answer, if it can.
-    pub(in super::super) may_start: bool,
+    pub may_start: bool,
 }
 
 /// A message that came in.
@@ -78,43 +80,65 @@ pub(super) struct Incoming {
     /// Which of our messages it answers.
     pub(super) reply_to: Option<u32>,
     error: Option<String>,
+    member: String,
     signature: String,
     body: Data<'static, 'static>,
 }
 
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) enum Answer {
+pub enum Answer {
     /// A yes or no.
     Bool(bool),
+    /// An object.
+    Path(String),
     /// Anything else, which nobody looks at.
     Other,
 }
 
-/// The bytes of a call with text arguments.
-pub(super) fn call(method: &Method, serial: u32, arguments: &[&str]) -> zbus::Result<Vec<u8>> {
+/// The arguments of a call.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    types: String,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// A number of texts.
+    pub(super) fn texts(arguments: &[&str]) -> zbus::Result<Self> {
+        let mut bytes = Vec::new();
+        for argument in arguments {
+            bytes.extend_from_slice(&to_bytes(context(Endian::Little, bytes.len()), argument)?);
+        }
+        Ok(Self { types: "s".repeat(arguments.len()), bytes })
+    }
+
+    /// The members of a tuple, each an argument.
+    pub(super) fn members<A: Serialize + Type>(arguments: &A) -> zbus::Result<Self> {
+        let bytes = to_bytes(context(Endian::Little, 0), arguments)?.to_vec();
+        Ok(Self { types: A::SIGNATURE.to_string_no_parens(), bytes })
+    }
+}
+
+/// The bytes of a call.
+pub(super) fn call(method: &Method, serial: u32, body: &Body) -> zbus::Result<Vec<u8>> {
     /// `NO_AUTO_START`.
     const NO_AUTO_START: u8 = 2;
-    let mut body = Vec::new();
-    for argument in arguments {
-        body.extend_from_slice(&to_bytes(context(Endian::Little, body.len()), argument)?);
-    }
-    let types = "s".repeat(arguments.len());
     let mut fields = vec![
         (PATH, Field::Path(method.path)),
         (INTERFACE, Field::Text(method.interface)),
         (MEMBER, Field::Text(method.member)),
         (DESTINATION, Field::Text(method.destination)),
     ];
-    if !types.is_empty() {
-        fields.push((SIGNATURE, Field::Types(&types)));
+    if !body.types.is_empty() {
+        fields.push((SIGNATURE, Field::Types(&body.types)));
     }
     let flags = if method.may_start { 0 } else { NO_AUTO_START };
-    let length = u32::try_from(body.len()).map_err(|_| zbus::Error::ExcessData)?;
+    let length = u32::try_from(body.bytes.len()).map_err(|_| zbus::Error::ExcessData)?;
     let header: Header<Field<'_>> = (b'l', METHOD_CALL, flags, VERSION, length, serial, fields);
     let mut bytes = to_bytes(context(Endian::Little, 0), &header)?.to_vec();
     bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-    bytes.extend(body);
+    bytes.extend(&body.bytes);
     Ok(bytes)
 }
 
@@ -167,6 +191,7 @@ impl Incoming {
             kind,
             reply_to: None,
             error: None,
+            member: String::new(),
             signature: String::new(),
             body: whole.slice(end.next_multiple_of(ALIGNMENT).min(whole.len())..),
         };
@@ -174,11 +199,24 @@ impl Incoming {
             match field {
                 (REPLY_SERIAL, Variant::U32(serial)) => incoming.reply_to = Some(serial),
                 (ERROR_NAME, Variant::Str(name)) => incoming.error = Some(name.to_string()),
-                (SIGNATURE, Variant::Signature(signature)) => incoming.signature = signature.to_string(),
+                (MEMBER, Variant::Str(member)) => incoming.member = member.to_string(),
+                // Several types in a row are read as a structure's.
+                (SIGNATURE, Variant::Signature(signature)) => incoming.signature = signature.to_string_no_parens(),
                 _ => {}
             }
         }
         Ok(incoming)
+    }
+
+    /// Whether it is a signal of this name.
+    pub(super) fn is_signal(&self, member: &str) -> bool {
+        self.kind == SIGNAL && self.member == member
+    }
+
+    /// What it says, if that is of this type; several things are a tuple.
+    pub(super) fn read<'a, T: Deserialize<'a> + Type>(&'a self) -> Option<T> {
+        let fits = T::SIGNATURE.to_string_no_parens() == self.signature;
+        fits.then(|| self.body.deserialize().ok()).flatten().map(|(said, _)| said)
     }
 
     /// What it says, or, of an error, its name and text.
@@ -190,6 +228,9 @@ impl Incoming {
         match (self.kind, self.signature.as_str()) {
             (METHOD_RETURN, "b") => {
                 Ok(self.body.deserialize().map_or(Answer::Other, |(answer, _)| Answer::Bool(answer)))
+            }
+            (METHOD_RETURN, "o") => {
+                Ok(self.read::<ObjectPath<'_>>().map_or(Answer::Other, |path| Answer::Path(path.to_string())))
             }
             (ERROR, _) => Err((self.error.clone().unwrap_or_default(), text())),
             _ => Ok(Answer::Other),
@@ -225,10 +266,30 @@ mod tests {
             b"\x02\x00\x00\x00xy\x00\x00\x02\x00\x00\x00zz\x00",
         ]
         .concat();
-        let bytes = call(&METHOD, 7, &["xy", "zz"]).unwrap();
+        let bytes = call(&METHOD, 7, &Body::texts(&["xy", "zz"]).unwrap()).unwrap();
         let whole = length(&bytes).unwrap();
         assert_eq!(whole, Some(bytes.len()), "{bytes:02x?}");
         assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&expected), "{bytes:02x?}");
+    }
+
+    #[test]
+    fn arguments_of_all_types() {
+        let texts = Body::members(&("xy", "zz")).unwrap();
+        assert_eq!(call(&METHOD, 7, &texts).unwrap(), call(&METHOD, 7, &Body::texts(&["xy", "zz"]).unwrap()).unwrap());
+        let properties = vec![("A", Variant::from(true)), ("B", Variant::from(vec![("x".to_owned(), "y".to_owned())]))];
+        let body = Body::members(&("u", properties, Vec::<(&str, Vec<(&str, Variant<'_>)>)>::new())).unwrap();
+        assert_eq!(body.types, "sa(sv)a(sa(sv))");
+        let types: Vec<_> = body.bytes.windows(5).filter(|part| *part == b"a(ss)").collect();
+        assert_eq!((types.len(), body.bytes.len()), (1, 80));
+    }
+
+    #[test]
+    fn signals_are_read() {
+        let fields = vec![(MEMBER, Variant::from("Gone")), (SIGNATURE, Signature::try_from("us").unwrap().into())];
+        let signal = Incoming::parse(message(SIGNAL, fields, b"\x07\0\0\0\x02\0\0\0xy\0")).unwrap();
+        assert!(signal.is_signal("Gone") && !signal.is_signal("Come"));
+        assert_eq!(signal.read::<(u32, &str)>(), Some((7, "xy")));
+        assert_eq!(signal.read::<(u32, u32)>(), None);
     }
 
     #[test]
@@ -258,7 +319,7 @@ mod tests {
             long[at] = 0xff;
             assert!(length(&long).unwrap_err().starts_with("a message of 1048"), "{at}");
         }
-        let whole = call(&METHOD, 7, &["xy"]).unwrap();
+        let whole = call(&METHOD, 7, &Body::texts(&["xy"]).unwrap()).unwrap();
         for end in 0..whole.len() {
             let _ = Incoming::parse(whole[..end].to_vec()).map(Incoming::answer);
         }

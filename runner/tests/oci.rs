@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
 
 mod sandbox;
+mod systemd1;
 
 use std::fs;
 use std::io::{IoSliceMut, Read};
@@ -18,6 +19,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use sandbox::{Ended, Sandbox, groups};
 use serde_json::{Value, json};
+use systemd1::Systemd;
 
 /// A bundle of one busybox, and the engine that uses it.
 struct Engine {
@@ -390,4 +392,39 @@ fn the_program_tells_what_it_can_do_under_its_own_name_too() {
     assert_eq!(ended.code, 125);
     let line: Value = serde_json::from_str(fs::read_to_string(log).unwrap().trim()).unwrap();
     assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!("container \"nobody\" does not exist")));
+}
+
+/// Requirement: S4-11.
+#[test]
+fn with_systemd_the_group_is_a_scope() {
+    let engine = Engine::new(&["sh", "-c", "cat /proc/self/cgroup; sleep 1000"]);
+    let systemd = Systemd::new(&engine.sandbox.path(""));
+    let slice = format!("{}.slice", engine.sandbox.cgroup().replace('-', ""));
+    engine.change(|config| {
+        config["linux"]["cgroupsPath"] = format!("{slice}:cri:box").into();
+        config["linux"]["resources"]["pids"] = json!({"limit": 9});
+    });
+    let oci = |args: &[&str]| {
+        let mut command = engine.command(&[&["--systemd-cgroup"], args].concat());
+        Ended::of(command.env("DBUS_SYSTEM_BUS_ADDRESS", systemd.address()).stdout(Stdio::null()).stderr(Stdio::null()))
+    };
+    let (bundle, pid_file) = (engine.bundle.to_str().unwrap(), engine.sandbox.path("pid"));
+    let created = oci(&["create", "--pid-file", pid_file.to_str().unwrap(), "--bundle", bundle, "box"]);
+    assert_eq!(created.code, 0);
+    let asked = systemd.asked();
+    assert!(asked[0].starts_with("start cri-box.scope ") && asked[0].contains("DevicePolicy=\"strict\""), "{asked:?}");
+    assert_eq!(asked[1..], ["set cri-box.scope TasksMax=uint64 9"]);
+    let places = fs::read_to_string(format!("/proc/{}/cgroup", engine.pid())).unwrap();
+    let path = format!(":/{slice}/cri-box.scope");
+    assert!(places.lines().all(|line| line.ends_with(&path)), "{places}");
+    let resources = engine.sandbox.path("resources");
+    fs::write(&resources, r#"{"memory": {"limit": 33554432}}"#).unwrap();
+    assert_eq!(oci(&["update", "--resources", resources.to_str().unwrap(), "box"]).code, 0);
+    assert_eq!(systemd.asked(), ["set cri-box.scope MemoryMax=uint64 33554432 MemorySwapMax=uint64 33554432"]);
+    assert_eq!(oci(&["delete", "--force", "box"]).code, 0);
+    assert_eq!(systemd.asked(), ["stop cri-box.scope"]);
+    for dir in groups(&slice) {
+        fs::remove_dir(dir).unwrap();
+    }
+    engine.assert_clean();
 }

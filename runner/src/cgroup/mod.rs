@@ -17,6 +17,7 @@ mod remove;
 mod setting;
 pub(crate) mod stats;
 pub(crate) mod survey;
+pub(crate) mod systemd;
 mod v1;
 mod v2;
 
@@ -29,7 +30,7 @@ pub(crate) use remove::{kill, remove, remove_trees, restore_controllers};
 
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
-use crate::spec::Limits;
+use crate::spec::{Limits, Spec};
 
 use setting::Setting;
 
@@ -42,22 +43,36 @@ pub(crate) fn of_host() -> Result<Vec<Hierarchy>> {
     Ok(discover::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
 }
 
+/// The directories of a container's group, by version.
+pub(crate) type Groups = (Vec<PathBuf>, Option<PathBuf>);
+
 /// A container's group in every hierarchy.
 #[derive(Debug)]
 pub(crate) struct Group<'a> {
     hierarchies: &'a [Hierarchy],
     /// Below the root of each hierarchy.
     path: PathBuf,
+    /// Whether it is there already where systemd makes groups.
+    prepared: bool,
 }
 
 impl<'a> Group<'a> {
+    /// That of the container `spec`.
+    pub(crate) fn of(hierarchies: &'a [Hierarchy], spec: &Spec) -> Self {
+        match &spec.scope {
+            Some(unit) => Self::at(hierarchies, &unit.path()),
+            None => Self::new(hierarchies, &spec.cgroup_parent, &spec.id),
+        }
+    }
+
+    /// `PARENT/ID`.
     pub(crate) fn new(hierarchies: &'a [Hierarchy], parent: &Name, id: &Name) -> Self {
         Self::at(hierarchies, &Path::new(parent.as_str()).join(id.as_str()))
     }
 
     /// The group at `path`, relative and without `..`, below the root of each hierarchy.
     pub(crate) fn at(hierarchies: &'a [Hierarchy], path: &Path) -> Self {
-        Self { hierarchies, path: path.to_owned() }
+        Self { hierarchies, path: path.to_owned(), prepared: false }
     }
 
     /// Every directory that [`Group::create`] may make for this container.
@@ -91,7 +106,7 @@ impl<'a> Group<'a> {
 
     /// Makes the groups and writes the limits. Hierarchies in which nothing can be made are left out, unless a limit
     /// needs them. Answers the directories made: of version 1, and of version 2.
-    pub(crate) fn create(&self, limits: &Limits) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
+    pub(crate) fn create(&self, limits: &Limits) -> Result<Groups> {
         self.check(limits)?;
         let (mut ones, mut two) = (Vec::new(), None);
         for hierarchy in self.hierarchies {
@@ -144,7 +159,7 @@ impl<'a> Group<'a> {
         let dir = self.dir(hierarchy);
         let mut attempts = ATTEMPTS;
         loop {
-            match self.prepare_parent(hierarchy, settings).and_then(|()| make(&dir)) {
+            match self.prepare_parent(hierarchy, settings).and_then(|()| self.make(&dir)) {
                 Ok(()) => break,
                 // Another container's end has removed the parent in this moment.
                 Err(_) if attempts > 0 && !dir.parent().is_some_and(Path::exists) => attempts -= 1,
@@ -156,6 +171,10 @@ impl<'a> Group<'a> {
         }
         settings.iter().try_for_each(|setting| setting.write(&dir))?;
         Ok(dir)
+    }
+
+    fn make(&self, dir: &Path) -> Result<()> {
+        if self.prepared && dir.is_dir() { Ok(()) } else { make(dir) }
     }
 
     fn prepare_parent(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<()> {

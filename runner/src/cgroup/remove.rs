@@ -58,8 +58,9 @@ fn members(dir: &Path) -> Vec<Pid> {
 pub(crate) fn remove(dirs: &[PathBuf]) -> Result<()> {
     for dir in dirs {
         remove_one(dir)?;
-        // Not empty: another container's. Not permitted, not there: nothing of ours.
-        let _ = dir.parent().map(fs::remove_dir);
+        // Not empty: another container's. Not permitted, not there: nothing of ours. A slice: systemd's.
+        let parent = dir.parent().filter(|parent| parent.extension().is_none_or(|end| end != "slice"));
+        let _ = parent.map(fs::remove_dir);
     }
     Ok(())
 }

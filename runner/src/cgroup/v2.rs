@@ -88,7 +88,7 @@ fn cpu(limits: &Limits) -> Vec<Setting> {
 ///
 /// A straight line between the ends would make 39 of the usual shares; other runtimes have settled on a curve through
 /// all three points: log10(weight) = (log2(shares)² + 125·log2(shares)) / 612 - 7/34.
-fn weight(shares: u64) -> u64 {
+pub(super) fn weight(shares: u64) -> u64 {
     let shares = shares.clamp(2, 262_144);
     #[expect(clippy::cast_precision_loss, reason = "262144 at most")]
     let log = (shares as f64).log2();

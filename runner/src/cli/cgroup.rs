@@ -30,7 +30,7 @@ impl Cgroup {
             return Err(Error::new(format!("the container {} is not running, so it has no cgroups", view.called())));
         }
         let hierarchies = cgroup::of_host()?;
-        let places = Group::new(&hierarchies, &view.spec.cgroup_parent, view.id()).places();
+        let places = Group::of(&hierarchies, &view.spec).places();
         if self.json {
             let place = |place: &cgroup::survey::Place| {
                 let files: Map<_, Json> = place.files.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();

@@ -139,7 +139,7 @@ impl Watch<'_> {
     }
 
     fn sample(&mut self, view: &View) -> Sample {
-        let stats = Group::new(self.hierarchies, &view.spec.cgroup_parent, view.id()).stats();
+        let stats = Group::of(self.hierarchies, &view.spec).stats();
         let (now, used) = (Instant::now(), stats.cpu.as_ref().map_or(0, |cpu| cpu.total));
         let last = self.last.insert(view.id().clone(), (now, used));
         let cpu_share = last.map_or(0.0, |(then, before)| {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use crate::cgroup::{self, Group, Hierarchy, devices};
+use crate::cgroup::systemd::{self, Scope};
+use crate::cgroup::{self, Group, Groups, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
 use crate::io::session::Session;
 use crate::io::streams::Stdio;
@@ -58,9 +59,6 @@ impl<'a> Start<'a> {
     }
 }
 
-/// A container's groups, by version.
-type Groups = (Vec<PathBuf>, Option<PathBuf>);
-
 impl Start<'_> {
     /// Runs the container to its end. `executed` is told when its command is. An error means that it never was.
     pub(crate) fn run(
@@ -72,8 +70,12 @@ impl Start<'_> {
     ) -> Result<Exit> {
         let stdio = session.begin(self.spec, self.detached, (&container.dir, &container.data))?;
         let hierarchies = cgroup::of_host()?;
-        let (ones, two) = self.groups(&hierarchies, container)?;
+        let ((ones, two), scope) = self.groups(&hierarchies, container)?;
         let (running, netns) = self.first_process(&hierarchies, ones, two.as_deref(), &stdio, container)?;
+        if let Some(scope) = scope {
+            let handed = scope.hand_over(&Group::of(&hierarchies, self.spec), &self.spec.limits);
+            handed.map_err(|error| running.kill(error))?;
+        }
         drop(stdio);
         let wired = self.wire(&running, netns, container, session, warn);
         let attended = wired.and_then(|(connected, started_at)| {
@@ -107,7 +109,7 @@ impl Start<'_> {
     }
 
     fn ended(&self, code: u8, started_at: Moment, container: &Container, hierarchies: &[Hierarchy]) -> Exit {
-        let groups = Group::new(hierarchies, &self.spec.cgroup_parent, &self.spec.id).dirs();
+        let groups = Group::of(hierarchies, self.spec).dirs();
         Exit {
             oom_killed: cgroup::stats::oom_kills(&groups) > 0,
             exit_code: Some(code),
@@ -119,17 +121,28 @@ impl Start<'_> {
         }
     }
 
-    fn groups(&self, hierarchies: &[Hierarchy], container: &mut Container) -> Result<Groups> {
-        let group = Group::new(hierarchies, &self.spec.cgroup_parent, &self.spec.id);
+    /// The scope, if there is one, is held until the first process is in it.
+    fn groups(&self, hierarchies: &[Hierarchy], container: &mut Container) -> Result<(Groups, Option<Scope>)> {
+        let group = Group::of(hierarchies, self.spec);
         if let Some((control, controllers)) = group.controllers_to_enable(&self.spec.limits) {
             container.record(&Record::Controllers { control, controllers })?;
         }
+        if let Some(unit) = self.spec.scope.clone() {
+            container.record(&Record::Scope { unit })?;
+        }
         container.record(&Record::Cgroups { dirs: group.dirs() })?;
         fault::point("log-cgroups")?;
-        let made = group.create(&self.spec.limits)?;
-        if !self.spec.process.privileged {
-            let rules = [devices::usual(), self.spec.limits.devices.clone()].concat();
-            let guarded = group.guard_devices(&rules)?;
+        let rules = [devices::usual(), self.spec.limits.devices.clone()].concat();
+        let guard = (!self.spec.process.privileged).then_some(rules.as_slice());
+        let (made, scope) = match &self.spec.scope {
+            Some(unit) => {
+                let (made, scope) = systemd::prepare(unit, &group, &self.spec.limits, guard)?;
+                (made, Some(scope))
+            }
+            None => (group.create(&self.spec.limits)?, None),
+        };
+        if let Some(rules) = guard {
+            let guarded = group.guard_devices(rules)?;
             if !guarded && self.spec.process.capabilities.bounding.has(Capability::MKNOD) {
                 return Err(Error::new(
                     "the devices that the container opens cannot be guarded, as its cgroup could not be made; so it \
@@ -144,7 +157,7 @@ impl Start<'_> {
                  ended, and none could be made",
             ));
         }
-        Ok(made)
+        Ok((made, scope))
     }
 
     /// Starts the child; it sets itself up while this process goes on to the network.

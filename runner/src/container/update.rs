@@ -14,7 +14,9 @@ pub(crate) fn update(store: &Store, id: &Name, changes: &Limits, restart: Option
     if view.status.is_alive() {
         let hierarchies = cgroup::of_host()?;
         // Only what changes is written: a file that is in use may refuse even its own value.
-        Group::new(&hierarchies, &view.spec.cgroup_parent, id).apply(&limits.differing_from(&view.spec.limits))?;
+        let changes = limits.differing_from(&view.spec.limits);
+        view.spec.scope.as_ref().map_or(Ok(()), |unit| unit.set(&changes))?;
+        Group::of(&hierarchies, &view.spec).apply(&changes)?;
     }
     store.amend(id, |spec| {
         spec.limits = limits;

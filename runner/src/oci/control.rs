@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 
+use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Group, freeze};
 use crate::error::{Context, Error, Result};
 use crate::process::signals::{self, Signals};
@@ -142,6 +143,7 @@ pub(super) fn remove(held: Held) -> Result<()> {
     }
     cgroup::kill(&record.groups)?;
     cgroup::remove_trees(&record.groups)?;
+    record.scope.as_ref().map_or(Ok(()), Unit::stop)?;
     held.forget()
 }
 
@@ -164,6 +166,7 @@ pub(crate) fn update(home: &Home, id: &str, resources: &[u8]) -> Result<()> {
     let asked: LinuxResources = bundle::decode(resources, Path::new("resources"))?;
     let limits = convert::resources(&asked)?;
     let hierarchies = cgroup::of_host()?;
+    held.record.scope.as_ref().map_or(Ok(()), |unit| unit.set(&limits))?;
     Group::at(&hierarchies, &held.record.group).apply(&limits)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::cgroup::{self, Group, Hierarchy};
+use crate::cgroup::{self, Group, Hierarchy, systemd};
 use crate::error::{Context, Error, Result};
 use crate::fault;
 use crate::moment::Moment;
@@ -60,6 +60,7 @@ pub(crate) fn create(home: &Home, id: &str, bundle: &Path, wishes: &Wishes) -> R
         ready: false,
         annotations: plan.annotations.clone(),
         systemd: wishes.systemd,
+        scope: plan.scope.clone(),
     };
     let mut held = home.create(record, &bundle.text)?;
     let created = Creation { plan: &plan, hierarchies: &hierarchies, group, joins, preserved: wishes.preserve_fds }
@@ -83,7 +84,14 @@ struct Creation<'a> {
 impl Creation<'_> {
     fn run(self, held: &mut Held, console: Option<OwnedFd>) -> Result<()> {
         fault::point("oci-groups")?;
-        let (ones, two) = self.group.create(&self.plan.limits)?;
+        let ((ones, two), scope) = match &self.plan.scope {
+            Some(unit) => {
+                let (made, scope) =
+                    systemd::prepare(unit, &self.group, &self.plan.limits, Some(self.plan.rules.as_slice()))?;
+                (made, Some(scope))
+            }
+            None => (self.group.create(&self.plan.limits)?, None),
+        };
         if !self.group.guard_devices(&self.plan.rules)? {
             return Err(Error::new("linux.resources.devices: this host has no cgroup that could guard devices"));
         }
@@ -111,6 +119,7 @@ impl Creation<'_> {
                 held.record.init = Task::of(pid);
                 held.save()?;
                 fault::point("oci-clone")?;
+                scope.map_or(Ok(()), |scope| scope.hand_over(&self.group, &self.plan.limits))?;
                 self.lead(&ours, held)
             }
         }

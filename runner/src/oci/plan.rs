@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cgroup::devices::{DeviceKind, Rule};
+use crate::cgroup::systemd::Unit;
 use crate::spec::{Limits, Mount, Process, Security, Size, TimeOffsets};
 
 /// The whole container.
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     pub(super) namespaces: Namespaces,
     /// Its group, relative to the root of every hierarchy.
     pub(super) group: PathBuf,
+    /// The scope that this group is, if systemd is to make it.
+    pub(super) scope: Option<Unit>,
     /// What it may use.
     pub(super) limits: Limits,
     /// Which devices it may use.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::cgroup::freeze;
+use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::moment::Moment;
 use crate::state::Task;
@@ -58,6 +59,9 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Whether `--systemd-cgroup` was given.
     pub(crate) systemd: bool,
+    /// The scope, with it.
+    #[serde(default)]
+    pub(crate) scope: Option<Unit>,
 }
 
 /// Where a container stands.

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::systemd::Unit;
 use crate::id::Name;
 
 pub use crate::binfmt::Emulator;
@@ -87,4 +88,7 @@ pub struct Spec {
     pub limits: Limits,
     /// `--cgroup-parent`: the group that the container's group is made in.
     pub cgroup_parent: Name,
+    /// `--cgroup-manager systemd`: the scope that is the container's group.
+    #[serde(default)]
+    pub scope: Option<Unit>,
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Result};
 use crate::id::Name;
 
@@ -61,6 +62,11 @@ pub(crate) enum Record {
         /// Their directories.
         dirs: Vec<PathBuf>,
     },
+    /// systemd was asked for a scope.
+    Scope {
+        /// Which one.
+        unit: Unit,
+    },
     /// The first process was started. Written right after the fact: until it is told to go on, that process ends by
     /// itself when its parent does.
     Process {
@@ -113,6 +119,7 @@ impl Record {
             | Self::Ended { .. }
             | Self::Controllers { .. }
             | Self::Cgroups { .. }
+            | Self::Scope { .. }
             | Self::Process { .. }
             | Self::Netns { .. }
             | Self::Files { .. }
@@ -132,6 +139,7 @@ impl Record {
             Self::Volume { .. } => "volume",
             Self::Controllers { .. } => "controllers",
             Self::Cgroups { .. } => "cgroups",
+            Self::Scope { .. } => "scope",
             Self::Process { .. } => "process",
             Self::Netns { .. } => "netns",
             Self::Files { .. } => "files",

@@ -68,6 +68,7 @@ impl ContainerFlags {
         for device in &root.devices {
             limits.devices.push(rule(device)?);
         }
+        let (cgroup_parent, scope) = self.limits.group(&id)?;
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
             process: self.process.process(&base.argv, hostname, &self.security, &base.config)?,
@@ -76,7 +77,8 @@ impl ContainerFlags {
             root,
             net,
             limits,
-            cgroup_parent: self.limits.cgroup_parent.clone(),
+            cgroup_parent,
+            scope,
             io: self.io.io(detach, self.life.rm)?,
             life: self.life.life(&base.config)?,
             name: self.life.name.clone(),

@@ -1,9 +1,10 @@
 //! Options about what a container may use.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cgroup::devices::Rule;
-use crate::error::{Error, Result};
+use crate::cgroup::systemd::{USUAL_SLICE, Unit};
+use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::spec::{Limits, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle};
 
@@ -40,9 +41,19 @@ pub(in crate::cli) struct LimitFlags {
     /// Leave out limits that this host cannot keep, instead of refusing them
     #[arg(long)]
     ignore_missing_cgroup: bool,
-    /// The cgroup in which the container's own is made
-    #[arg(long, value_name = "NAME", default_value = "xnet")]
-    pub(in crate::cli) cgroup_parent: Name,
+    /// The cgroup in which the container's own is made, xnet without; for systemd a slice, system.slice without
+    #[arg(long, value_name = "NAME")]
+    cgroup_parent: Option<Name>,
+    /// Who makes the container's cgroup: xnet itself, or systemd as a scope
+    #[arg(long, env = "XNET_CGROUP_MANAGER", value_name = "MANAGER", default_value = "cgroupfs")]
+    cgroup_manager: Manager,
+}
+
+/// Who makes groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Manager {
+    Cgroupfs,
+    Systemd,
 }
 
 /// The limits that can be changed later too.
@@ -84,6 +95,15 @@ pub(in crate::cli) struct CommonLimitFlags {
 }
 
 impl LimitFlags {
+    /// The parent of the container's group, and the scope that is its group if systemd makes it.
+    pub(in crate::cli) fn group(&self, id: &Name) -> Result<(Name, Option<Unit>)> {
+        let is_systemds = self.cgroup_manager == Manager::Systemd;
+        let usual = if is_systemds { USUAL_SLICE } else { "xnet" };
+        let parent = self.cgroup_parent.clone().map_or_else(|| usual.parse(), Ok)?;
+        let unit = is_systemds.then(|| Unit::new(parent.as_str(), "xnet", id.as_str())).transpose();
+        Ok((parent, unit.context(|| "--cgroup-parent")?))
+    }
+
     /// The limits that were asked for.
     pub(in crate::cli) fn limits(&self) -> Result<Limits> {
         let mut limits = self.common.limits();

@@ -44,6 +44,9 @@ fn convert(spec: &Spec, dir: &Path, id: &str, systemd: bool) -> Result<Plan> {
     if namespaces.uts == Origin::Shared && (spec.hostname().is_some() || spec.domainname().is_some()) {
         return Err(Error::new("hostname: a container without a uts namespace would change the host's"));
     }
+    let path = linux.cgroups_path().as_deref();
+    let scope = systemd.then(|| system::unit(path, id)).transpose()?;
+    let group = scope.as_ref().map_or_else(|| system::group(path, id), |unit| Ok(unit.path()))?;
     Ok(Plan {
         process,
         terminal,
@@ -61,7 +64,8 @@ fn convert(spec: &Spec, dir: &Path, id: &str, systemd: bool) -> Result<Plan> {
             user_namespaces: true,
         },
         namespaces,
-        group: system::group(linux.cgroups_path().as_deref(), id, systemd)?,
+        group,
+        scope,
         limits: resources::limits(asked)?,
         rules: [resources::rules(asked)?, usual()].concat(),
         hostname: name(spec.hostname().as_deref())?,

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use oci_spec::runtime as oci;
 
 use crate::cgroup::devices::DeviceKind;
+use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
 use crate::oci::plan::{Namespaces, Node, Origin};
 use crate::seccomp;
@@ -13,43 +14,28 @@ use crate::spec::{Seccomp, Sysctl, SysctlScope};
 
 use super::refuse;
 
-/// The group, relative to the root of every hierarchy. `/a/b` is a path; `SLICE:PREFIX:NAME`, in systemd's way of
-/// speaking, stands for the path at which systemd would have put it.
-pub(super) fn group(path: Option<&Path>, id: &str, systemd: bool) -> Result<PathBuf> {
+/// The scope that systemd is to make, with `--systemd-cgroup`: `SLICE:PREFIX:NAME`.
+pub(super) fn unit(path: Option<&Path>, id: &str) -> Result<Unit> {
+    let Some(path) = path.filter(|path| *path != Path::new("")) else { return Unit::new("", "xnet", id) };
+    let text = path.to_string_lossy();
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        [slice, prefix, name] => Unit::new(slice, prefix, name).context(|| "linux.cgroupsPath"),
+        _ => Err(Error::new(format!(
+            "linux.cgroupsPath {text:?}: with --systemd-cgroup it must have the form SLICE:PREFIX:NAME"
+        ))),
+    }
+}
+
+/// The group, relative to the root of every hierarchy.
+pub(super) fn group(path: Option<&Path>, id: &str) -> Result<PathBuf> {
     let Some(path) = path.filter(|path| *path != Path::new("")) else { return Ok(Path::new("xnet").join(id)) };
     let text = path.to_str().ok_or_else(|| Error::new("linux.cgroupsPath is not UTF-8"))?;
-    let path = match text.split(':').collect::<Vec<_>>().as_slice() {
-        [slice, prefix, name] if systemd => unit(slice, prefix, name)?,
-        _ if systemd => {
-            return Err(Error::new(format!(
-                "linux.cgroupsPath {text:?}: with --systemd-cgroup it must have the form SLICE:PREFIX:NAME"
-            )));
-        }
-        _ => path.to_owned(),
-    };
     let parts = path.components().filter(|part| *part != Component::RootDir && *part != Component::CurDir);
     let clean: PathBuf = parts.clone().collect();
     if parts.clone().any(|part| !matches!(part, Component::Normal(_))) || clean == Path::new("") {
         return Err(Error::new(format!("linux.cgroupsPath {text:?} does not name a group below the root")));
     }
     Ok(clean)
-}
-
-/// `a-b.slice` lies in `a.slice`, and a container is a scope.
-fn unit(slice: &str, prefix: &str, name: &str) -> Result<PathBuf> {
-    let slice = if slice.is_empty() { "system.slice" } else { slice };
-    let stem = slice.strip_suffix(".slice").filter(|stem| !stem.contains('/') && !stem.is_empty());
-    let stem = stem.ok_or_else(|| Error::new(format!("linux.cgroupsPath: {slice:?} is not the name of a slice")))?;
-    let mut path = PathBuf::new();
-    if stem != "-" {
-        for (at, _) in stem.match_indices('-') {
-            path.push(format!("{}.slice", stem.get(..at).unwrap_or_default()));
-        }
-        path.push(slice);
-    }
-    let scope = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}-{name}") };
-    path.push(if scope.ends_with(".slice") { scope } else { format!("{scope}.scope") });
-    Ok(path)
 }
 
 /// Device nodes beside the usual ones.
@@ -118,16 +104,14 @@ mod tests {
 
     #[test]
     fn groups_are_paths_or_units() {
-        let of = |text: &str, systemd| group(Some(Path::new(text)), "web", systemd).map(|p| p.display().to_string());
-        assert_eq!(of("/a/b", false).unwrap(), "a/b");
-        assert_eq!(of("a/b", false).unwrap(), "a/b");
-        assert_eq!(of("/kubepods/pod:1/x", false).unwrap(), "kubepods/pod:1/x");
-        assert_eq!(group(None, "web", false).unwrap(), Path::new("xnet/web"));
-        assert_eq!(of("user-1-2.slice:cri:web", true).unwrap(), "user.slice/user-1.slice/user-1-2.slice/cri-web.scope");
-        assert_eq!(of(":cri:web", true).unwrap(), "system.slice/cri-web.scope");
-        assert_eq!(of("-.slice::web", true).unwrap(), "web.scope");
-        for (bad, systemd) in [("/", false), ("/a/../b", false), ("/a/b", true), ("a:b:c", true)] {
-            assert!(of(bad, systemd).is_err(), "{bad}");
-        }
+        let of = |text: &str| group(Some(Path::new(text)), "web").map(|p| p.display().to_string());
+        assert_eq!(of("/a/b").unwrap(), "a/b");
+        assert_eq!(of("a/b").unwrap(), "a/b");
+        assert_eq!(of("/kubepods/pod:1/x").unwrap(), "kubepods/pod:1/x");
+        assert_eq!(group(None, "web").unwrap(), Path::new("xnet/web"));
+        let scope = |text: &str| unit(Some(Path::new(text)), "web").map(|unit| unit.path().display().to_string());
+        assert_eq!(scope(":cri:web").unwrap(), "system.slice/cri-web.scope");
+        assert_eq!(unit(None, "web").unwrap().path(), Path::new("system.slice/xnet-web.scope"));
+        assert!(of("/").is_err() && of("/a/../b").is_err() && scope("/a/b").is_err() && scope("a:b:c").is_err());
     }
 }

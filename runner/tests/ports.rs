@@ -76,6 +76,28 @@ fn a_taken_port_is_told_at_start_and_nothing_runs() {
     assert_no_elements();
 }
 
+/// Requirement: S0-A1, S4-5, N-9.
+#[test]
+fn a_port_is_held_again_after_the_death_of_the_monitor() {
+    let sandbox = node();
+    let id = sandbox.detach(&["-p", "8080:80", "-p", "127.0.0.1:5353:53/udp", "--name=web"], &["sleep", "1000"]);
+    let before = sandbox.info(&id);
+    sandbox::kill(&before["monitor"]["pid"]);
+    xnet(&sandbox, &["ps", "--format", "{{.Names}}"]).expect(0, "web");
+    let taken = || {
+        TcpListener::bind("0.0.0.0:8080").is_err()
+            && TcpListener::bind("[::]:8080").is_err()
+            && UdpSocket::bind("127.0.0.1:5353").is_err()
+    };
+    sandbox::eventually("the ports are held again", taken);
+    // The next run takes the same ones.
+    xnet(&sandbox, &["restart", "-t", "0", "web"]).expect(0, "web");
+    assert!(taken());
+    xnet(&sandbox, &["rm", "-f", "web"]).expect(0, "web");
+    assert!(TcpListener::bind("0.0.0.0:8080").is_ok(), "the port is still held");
+    sandbox.assert_clean();
+}
+
 /// Requirement: N-9.
 #[test]
 fn a_port_at_one_address_is_at_no_other() {

@@ -13,7 +13,7 @@ use std::process::{Child, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
 use nix::sys::termios::{LocalFlags, tcgetattr};
-use sandbox::{Ended, Sandbox};
+use sandbox::{Ended, Sandbox, eventually, kill};
 
 /// A container in the background, by its name.
 fn start(sandbox: &Sandbox, name: &str, options: &[&str], script: &str) {
@@ -116,6 +116,57 @@ fn detach_keys_leave_it_running_and_attach_comes_back() {
     terminal.ends(6);
     let ended = xnet(&sandbox, &["logs", "t"]);
     assert!(ended.stdout.contains("kept-kept"), "{}", ended.stdout);
+}
+
+/// Requirement: S0-A1, S4-8, F-pty, F-attach, F-logs.
+#[test]
+fn a_terminal_outlives_those_who_attend_it() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.detach(&["--net=none", "--name=t", "-it"], &["sh", "-c", "trap 'echo hung-up' HUP; exec sh"]);
+    for round in ["one", "two"] {
+        let before = sandbox.info(&id);
+        kill(&before["monitor"]["pid"]);
+        let mut terminal = Terminal::new(&sandbox, &["attach", "t"]);
+        // Another size than before would be told by SIGWINCH; and this is the shell that was there from the beginning.
+        terminal.types(&format!("SEEN=$SEEN-{round}; echo $$$SEEN; stty size\n"));
+        terminal.awaits(if round == "one" { "1-one\r\n" } else { "1-one-two\r\n" });
+        terminal.awaits("33 77\r\n");
+        terminal.types("\x10\x11");
+        terminal.ends(0);
+        let after = sandbox.info(&id);
+        assert!(after["monitor"] != before["monitor"] && after["pid"] == before["pid"], "{after}");
+        assert_eq!(after["holder"], before["holder"]);
+    }
+    let said = xnet(&sandbox, &["logs", "t"]).stdout;
+    assert!(said.contains("1-one-two") && !said.contains("hung-up"), "{said}");
+    let holder = sandbox.info(&id)["holder"]["pid"].to_string();
+    xnet(&sandbox, &["rm", "-f", "t"]).expect(0, "t");
+    let ended = || fs::read_to_string(format!("/proc/{holder}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    eventually("the holder ends with the container", ended);
+    sandbox.assert_clean();
+}
+
+/// Requirement: S4-8, F-pty.
+#[test]
+fn whoever_holds_a_terminal_holds_nothing_else() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.detach(&["--net=none", "--name=t", "-it"], &["sh"]);
+    let holder = sandbox.info(&id)["holder"]["pid"].clone();
+    let open = fs::read_dir(format!("/proc/{holder}/fd")).unwrap().flatten();
+    let open: Vec<_> = open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+    let of = |wanted: &dyn Fn(&str) -> bool| open.iter().filter(|path| wanted(&path.to_string_lossy())).count();
+    assert_eq!(
+        (open.len(), of(&|path| path == "/dev/null"), of(&|path| path.ends_with("ptmx"))),
+        (4, 2, 1),
+        "{open:?}"
+    );
+    // Without it nothing is different as long as the monitor lives.
+    kill(&holder);
+    let mut terminal = Terminal::new(&sandbox, &["attach", "t"]);
+    terminal.types("exit 3\n");
+    terminal.ends(3);
+    xnet(&sandbox, &["rm", "t"]).expect(0, "t");
+    sandbox.assert_clean();
 }
 
 /// Requirement: F-exec, S4-9, S3-10, F-top.

@@ -232,8 +232,8 @@ impl Start<'_> {
         warn: Warn<'_>,
     ) -> Result<(Connected, Moment)> {
         let (connected, files) = self.prepared.connect(container, self.store, netns.as_ref(), warn)?;
-        session.connect(&running.channel, self.spec.io.size, Some(&container.dir))?;
-        let started_at = self.publish(running, container)?;
+        session.connect(&running.channel, self.spec.io.size, Some((&container.dir, &running.pidfd)))?;
+        let started_at = self.publish(running, container, session.holder())?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.
         let _ = running.channel.network_ready(&files, &self.etc(running, &files)?);
@@ -251,7 +251,7 @@ impl Start<'_> {
     }
 
     /// Tells the world. Answers when the run has begun.
-    fn publish(&self, running: &Running<'_>, container: &Container) -> Result<Moment> {
+    fn publish(&self, running: &Running<'_>, container: &Container, holder: Task) -> Result<Moment> {
         let started_at = Moment::now();
         let Task { pid, start } = Task::of(running.pid);
         container.publish(&Info {
@@ -260,6 +260,7 @@ impl Start<'_> {
             start,
             started_at,
             monitor: Task::of(Pid::this()),
+            holder,
             detached: self.detached,
             restarts: self.restarts,
         })?;

@@ -14,10 +14,12 @@
 //!    it misses what comes until it reads again, and is told how much that was. The container goes on;
 //!  * a log that cannot be written, on a full disk, loses lines. The container goes on.
 //!
-//! Terminals are made inside, by the container's first process in its own devpts, and known by descriptor only.
+//! Terminals are made inside, by the container's first process in its own devpts, and known by descriptor only. So that they
+//! outlive the process that attends the container, another one holds them as well ([`holder`]).
 
 pub(crate) mod attach;
 mod child;
+pub(crate) mod holder;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod logs;

@@ -7,8 +7,10 @@ use std::path::Path;
 use crate::error::{Context, Result};
 use crate::process::channel::ParentEnd;
 use crate::spec::{Attach, Driver, Size, Spec, Stdin};
+use crate::state::Task;
 use crate::sys::tty;
 
+use super::holder::{self, Holder};
 use super::log::{self, Log};
 use super::pump::Pump;
 use super::streams::{self, Ends, Stdio};
@@ -19,6 +21,8 @@ pub(crate) struct Session {
     stage: Stage,
     /// Who wants to be attached from the first word on.
     client: Option<OwnedFd>,
+    /// Who else has the terminal.
+    holder: Option<Holder>,
 }
 
 #[derive(Debug, Default)]
@@ -35,14 +39,14 @@ enum Stage {
 impl Session {
     /// Of a run that is still to begin. `client` is one end of a line to somebody who wants to see all of it.
     pub(crate) fn new(client: Option<OwnedFd>) -> Self {
-        Self { stage: Stage::Quiet, client }
+        Self { client, ..Self::default() }
     }
 
     /// For a command that is executed in a container that runs: its terminal, and `client`, who sees it; or nothing, because
     /// it has its caller's streams.
     pub(crate) fn beside(stdio: &Stdio, client: Option<OwnedFd>) -> Self {
         let stage = if matches!(stdio, Stdio::Terminal) { Stage::Waiting(Log::none()) } else { Stage::Quiet };
-        Self { stage, client }
+        Self { stage, client, holder: None }
     }
 
     /// The client's descriptor, as long as it is nobody else's.
@@ -84,30 +88,44 @@ impl Session {
         Ok(stdio)
     }
 
-    /// Takes up the streams of a container that runs, and that nobody attends any more. A terminal has gone with the one who
-    /// attended it.
+    /// Takes up the streams of a container that runs, and that nobody attends any more. If it has a terminal, that is with
+    /// `holder`.
     ///
     /// # Errors
     ///
-    /// When its pipes or its log cannot be opened.
-    pub(crate) fn adopt(spec: &Spec, (state, data): (&Path, &Path)) -> Result<Self> {
+    /// When its pipes or its log cannot be opened, or its terminal is lost.
+    pub(crate) fn adopt(spec: &Spec, (state, data): (&Path, &Path), holder: Task) -> Result<Self> {
         let io = &spec.io;
-        if io.tty || !state.join("stdout").exists() {
+        if !io.tty && !state.join("stdout").exists() {
             return Ok(Self::default());
         }
         let log = Log::open(&io.log, &log::path(data, spec.id.as_str()))?;
-        let mut pump = Pump::new(streams::reopen(io, state)?, io.stdin, log)?;
+        let mut pump = match io.tty {
+            true => Pump::new(Ends::Terminal(holder::master_of(holder)?), Stdin::Open, log)?,
+            false => Pump::new(streams::reopen(io, state)?, io.stdin, log)?,
+        };
         pump.listen(state)?;
-        Ok(Self { stage: Stage::Pumping(Box::new(pump)), client: None })
+        Ok(Self { stage: Stage::Pumping(Box::new(pump)), ..Self::default() })
+    }
+
+    /// Who has the terminal beside this process; nobody's number if there is none.
+    pub(crate) fn holder(&self) -> Task {
+        self.holder.as_ref().map(|holder| holder.task).unwrap_or_default()
     }
 
     /// Waits for the terminal, if there is to be one, while the process at the other end of `channel` sets itself up. It is
-    /// of this `size` at first. From then on others can attach, by the directory `listen`.
+    /// of this `size` at first. With `shared`, others can attach from then on, by the directory, and the terminal outlives
+    /// this process, as long as the process behind the descriptor lives.
     ///
     /// # Errors
     ///
     /// What that process has failed of instead.
-    pub(crate) fn connect(&mut self, channel: &ParentEnd, size: Option<Size>, listen: Option<&Path>) -> Result<()> {
+    pub(crate) fn connect(
+        &mut self,
+        channel: &ParentEnd,
+        size: Option<Size>,
+        shared: Option<(&Path, &OwnedFd)>,
+    ) -> Result<()> {
         let log = match mem::take(&mut self.stage) {
             Stage::Waiting(log) => log,
             other => {
@@ -119,9 +137,10 @@ impl Session {
         if let Some(size) = size {
             tty::resize(master.as_fd(), size).context(|| "size the terminal")?;
         }
+        self.holder = shared.map(|(_, life)| Holder::spawn(master.as_fd(), life)).transpose()?;
         // The end of what somebody types is no end of a terminal's input.
         let mut pump = Pump::new(Ends::Terminal(master), Stdin::Open, log)?;
-        listen.map(|dir| pump.listen(dir)).transpose()?;
+        shared.map(|(dir, _)| pump.listen(dir)).transpose()?;
         self.client.take().into_iter().for_each(|socket| pump.attach(socket));
         self.stage = Stage::Pumping(Box::new(pump));
         Ok(())
@@ -137,6 +156,7 @@ impl Session {
 
     /// The container has ended: what it has still said goes to the log and to those who are attached.
     pub(crate) fn drain(&mut self) {
+        self.holder = None;
         if let Stage::Pumping(pump) = &mut self.stage {
             pump.drain();
         }

@@ -4,12 +4,18 @@
 //! process descriptor tells of the end. The status is in the table of processes until somebody has reaped the process, and
 //! since Linux 6.15 the descriptor tells it afterwards. With an older kernel and a quick reaper it is unknown, which is what
 //! is written down then.
+//!
+//! What the dead monitor held is taken up: the pipes by their names, a terminal from the process that has held it as well
+//! ([`crate::io::holder`]), the sockets at published ports by binding new ones.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
@@ -17,6 +23,8 @@ use crate::id::Name;
 use crate::io::pump::Pump;
 use crate::io::session::Session;
 use crate::moment::Moment;
+use crate::net::Connected;
+use crate::net::ports::Reserved;
 use crate::process::signals::{self, Signals};
 use crate::spec::Dirs;
 use crate::state::{Container, Exit, Info, Store, Task, info, recover};
@@ -38,36 +46,51 @@ pub(crate) fn spawn(id: &Name, dirs: &Dirs) -> Result<()> {
     }
 }
 
-/// What `xnet monitor ID` does: becomes the monitor of the container, unless it has one. Comes back in the caller at once.
+/// What `xnet monitor ID` does: becomes the monitor of the container, unless it has one. Comes back in the caller as soon as
+/// the container is attended: what waits there goes on, and others can attach.
 pub(crate) fn run(id: &Name, dirs: &Dirs) -> Result<()> {
     let store = Store::open(dirs)?;
     // Taken before the fork, so that whoever has started this finds the container owned.
     let Some(container) = store.own(id)? else { return Ok(()) };
     let Some(info) = container.info() else { return store.release(container) };
+    let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).context(|| "make a pipe")?;
     match fork().context(|| "start the monitor")? {
-        Cloned::Parent { .. } => Ok(()),
+        Cloned::Parent { .. } => {
+            drop(theirs);
+            // Nothing is ever said; what is waited for is the end.
+            let _ = File::from(ours).read(&mut [0]);
+            Ok(())
+        }
         Cloned::Child => {
-            let attended = attend(&store, dirs, container, info);
+            drop(ours);
+            let attended = attend(&store, dirs, container, info, theirs);
             sys::exit_now(attended.map_or_else(|error| error.status.code(), |()| 0))
         }
     }
 }
 
-fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info) -> Result<()> {
-    isolate(&container, std::iter::empty())?;
+fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: OwnedFd) -> Result<()> {
+    isolate(&container, std::iter::once(report.as_raw_fd()))?;
     let spec = container.spec()?;
     let monitor = Monitor { store, dirs, spec: &spec, signals: Signals::block()? };
     // Without its streams it still must be attended.
-    let mut session = Session::adopt(&spec, (&container.dir, &container.data)).unwrap_or_default();
-    let ended = match info.task().open() {
+    let mut session = Session::adopt(&spec, (&container.dir, &container.data), info.holder).unwrap_or_default();
+    let ports = Connected::read(store, &container.id).map(|connected| Reserved::again(connected.ports));
+    let life = info.task().open();
+    if life.is_some() {
+        container.publish(&Info { monitor: Task::of(Pid::this()), ..info.clone() })?;
+    }
+    drop(report);
+    let ended = match life {
         Some(pidfd) => {
-            container.publish(&Info { monitor: Task::of(Pid::this()), ..info.clone() })?;
             sys::memory::give_back();
             watch(&pidfd, &container, &info, &mut session)
         }
         None => recover::last(&container, &info),
     };
     session.drain();
+    // The next run takes its own.
+    drop(ports);
     monitor.go_on(container, Ok(ended), &mut session, &mut |_| ());
     Ok(())
 }

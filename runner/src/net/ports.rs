@@ -62,6 +62,20 @@ impl Reserved {
         }
         Ok(reserved)
     }
+
+    /// Takes what the dead owner of a running container had taken. What somebody has got hold of in between is his: packets
+    /// go to the container all the same.
+    pub(crate) fn again(mappings: Vec<Mapping>) -> Self {
+        let publish = |mapping: &Mapping| Publish {
+            host_ip: mapping.host_ip,
+            host_port: HostPort::Exactly(mapping.host_port),
+            container_port: mapping.container_port,
+            protocol: mapping.protocol,
+        };
+        let taken = mappings.iter().filter_map(|mapping| take(&publish(mapping), mapping.host_port).ok());
+        let sockets = taken.flat_map(|(_, sockets)| sockets).collect();
+        Self { mappings, sockets }
+    }
 }
 
 /// Whether any port is to be published.

@@ -23,6 +23,9 @@ pub(crate) struct Info {
     pub(crate) started_at: Moment,
     /// The process that attends to it.
     pub(crate) monitor: Task,
+    /// The process that holds its terminal beside that one.
+    #[serde(default)]
+    pub(crate) holder: Task,
     /// Whether the container lives on without that process.
     pub(crate) detached: bool,
     /// How often the restart policy has started the container again.

@@ -1,9 +1,11 @@
-//! Questions to a process descriptor that outlive the process.
+//! What can be had of another process by its descriptor: its exit status, even afterwards, and what it has open.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
+
+use super::owned;
 
 /// `struct pidfd_info` of linux/pidfd.h in its first size, 64 bytes.
 #[repr(C)]
@@ -31,6 +33,13 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> nix::Result<Option<u8>> {
         return Ok(None);
     }
     Ok(Some(code(info.exit_code)))
+}
+
+/// A duplicate of what the process behind `pidfd` has open as `number`; closed on exec. Since Linux 5.6. Asks for the right to
+/// trace that process.
+pub(crate) fn get_fd(pidfd: BorrowedFd<'_>, number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
 }
 
 /// What a shell would say for the status that wait(2) gives.

@@ -17,7 +17,7 @@ use crate::io::attach::{Options, Outcome};
 use crate::monitor;
 use crate::process::signals;
 use crate::spec::{Dirs, Signal};
-use crate::state::{Container, Exit, Record, Status, Store, View, events, info, log, undo};
+use crate::state::{Container, Exit, Record, Status, Store, View, Wish, events, info, log, undo};
 use crate::sys;
 
 use super::Warn;
@@ -78,7 +78,7 @@ fn begin(store: &Store, id: &Name) -> Result<Container> {
 pub(crate) fn remove(store: &Store, id: &Name, force: bool, volumes: bool) -> Result<()> {
     let view = View::of(store, id);
     if force && view.is_ok() {
-        end_with(store, id, Signal::KILL, Duration::ZERO)?;
+        end_with(store, id, Signal::KILL, Duration::ZERO, Wish::Person)?;
         if !store.data(id).is_dir() {
             return Ok(());
         }
@@ -125,18 +125,24 @@ pub(crate) enum Stopped {
 
 /// Ends a container: with its stop signal, and after `timeout` (its own by default) without mercy. Comes back when it has ended
 /// and what its run has made is gone.
-pub(crate) fn stop(store: &Store, id: &Name, signal: Option<Signal>, timeout: Option<Duration>) -> Result<Stopped> {
+pub(crate) fn stop(
+    store: &Store,
+    id: &Name,
+    signal: Option<Signal>,
+    timeout: Option<Duration>,
+    wish: Wish,
+) -> Result<Stopped> {
     let life = store.spec(id)?.life;
     let timeout = timeout.unwrap_or_else(|| Duration::from_secs(life.stop_timeout.into()));
-    end_with(store, id, signal.unwrap_or(life.stop_signal), timeout)
+    end_with(store, id, signal.unwrap_or(life.stop_signal), timeout, wish)
 }
 
-fn end_with(store: &Store, id: &Name, signal: Signal, timeout: Duration) -> Result<Stopped> {
+fn end_with(store: &Store, id: &Name, signal: Signal, timeout: Duration, wish: Wish) -> Result<Stopped> {
     let spec = store.spec(id)?;
     if !store.is_owned(id) || store.info(id).is_none() {
         return Ok(Stopped::Already);
     }
-    store.mark_stopping(id)?;
+    store.mark_stopping(id, wish)?;
     let mut stopped = Stopped::Gracefully;
     let start = Instant::now();
     while store.is_owned(id) {
@@ -186,7 +192,7 @@ pub(crate) fn kill(store: &Store, id: &Name, signal: Signal) -> Result<()> {
         return Err(Error::new(format!("the container {} is not running", view.called())));
     };
     if signal == Signal::KILL || signal == view.spec.life.stop_signal {
-        store.mark_stopping(id)?;
+        store.mark_stopping(id, Wish::Person)?;
     }
     sys::signal::send(pidfd.as_fd(), signal.number())
         .map_err(|errno| Error::new(format!("signal the container {}: {}", view.called(), errno.desc())))?;

@@ -16,7 +16,6 @@ use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
 use crate::io::attach::{self, Options, Outcome};
-use crate::io::session::Session;
 use crate::monitor;
 use crate::net::{Prepared, lookup};
 use crate::process::signals::Signals;
@@ -57,7 +56,7 @@ pub(crate) fn run(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<u8> {
     let signals = Signals::block()?;
     let start = Start::new(spec, networks, &store, dirs, &signals, warn)?;
     let container = make(&store, spec, dirs)?;
-    attended(&start, container, warn)
+    monitor::attend(start, container, warn)
 }
 
 /// Runs an existing container to its end, attached to this process.
@@ -74,16 +73,7 @@ pub(crate) fn start_attached(
     }
     let signals = Signals::block()?;
     let start = Start::new(&spec, lookup(&spec, dirs)?, store, dirs, &signals, warn)?;
-    attended(&start, container, warn).map(Outcome::Ended)
-}
-
-fn attended(start: &Start<'_>, mut container: Container, warn: Warn<'_>) -> Result<u8> {
-    let mut session = Session::default();
-    let ended = start.run(&mut container, &mut session, &mut || Ok(()), warn);
-    let code = end::write(start.store, &mut container, start.spec, ended);
-    end::finish(start.store, container, start.spec, warn);
-    session.farewell(code.as_ref().map_or_else(|error| error.status.code(), |code| *code));
-    code
+    monitor::attend(start, container, warn).map(Outcome::Ended)
 }
 
 /// Makes the container `spec` and starts it with a monitor. Comes back when its command is executed.

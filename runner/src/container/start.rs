@@ -39,7 +39,7 @@ pub(crate) struct Start<'a> {
     pub(crate) restarts: u32,
     prepared: Prepared,
     joins: Joins,
-    signals: &'a Signals,
+    pub(crate) signals: &'a Signals,
 }
 
 impl<'a> Start<'a> {
@@ -115,7 +115,7 @@ impl Start<'_> {
             exit_code: Some(code),
             started_at: Some(started_at),
             finished_at: Some(Moment::now()),
-            stopped: container.is_stopping(),
+            stopped: container.is_stopped_by_person(),
             restarts: self.restarts,
             ..Exit::default()
         }

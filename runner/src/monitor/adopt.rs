@@ -72,7 +72,8 @@ pub(crate) fn run(id: &Name, dirs: &Dirs) -> Result<()> {
 fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: OwnedFd) -> Result<()> {
     isolate(&container, std::iter::once(report.as_raw_fd()))?;
     let spec = container.spec()?;
-    let monitor = Monitor { store, dirs, spec: &spec, signals: Signals::block()? };
+    let signals = Signals::block()?;
+    let monitor = Monitor { store, dirs, spec: &spec, signals: &signals, detached: true };
     // Without its streams it still must be attended.
     let mut session = Session::adopt(&spec, (&container.dir, &container.data), info.holder).unwrap_or_default();
     let ports = Connected::read(store, &container.id).map(|connected| Reserved::again(connected.ports));
@@ -91,7 +92,7 @@ fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: 
     session.drain();
     // The next run takes its own.
     drop(ports);
-    monitor.go_on(container, Ok(ended), &mut session, &mut |_| ());
+    monitor.go_on(container, Ok(ended), &mut session, &mut |_| (), &mut |_| ());
     Ok(())
 }
 
@@ -111,7 +112,7 @@ fn watch(pidfd: &OwnedFd, container: &Container, info: &Info, session: &mut Sess
         finished_at: Some(finished_at),
         error: exit_code.map_or_else(|| unknown.to_owned(), |_| String::new()),
         restarts: info.restarts,
-        stopped: container.is_stopping(),
+        stopped: container.is_stopped_by_person(),
         oom_killed: cgroup::stats::oom_kills(&container.cgroups()) > 0,
     }
 }

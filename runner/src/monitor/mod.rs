@@ -19,8 +19,8 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, chdir, pipe2, setsid};
 
-use crate::container::end;
 use crate::container::start::Start;
+use crate::container::{Warn, end};
 use crate::error::{Context, Error, Result, Status};
 use crate::io::session::Session;
 use crate::net::lookup;
@@ -36,7 +36,23 @@ struct Monitor<'a> {
     store: &'a Store,
     dirs: &'a Dirs,
     spec: &'a Spec,
-    signals: Signals,
+    signals: &'a Signals,
+    /// Whether the container is to outlive this process, and what this process is told is nothing to it.
+    detached: bool,
+}
+
+/// Runs `container` in the foreground, again and again if its policy says so, until it ends for good or this process is told
+/// to end. Answers the exit status of the last run; an error means that there was none.
+pub(crate) fn attend(start: Start<'_>, mut container: Container, warn: Warn<'_>) -> Result<u8> {
+    let mut session = Session::default();
+    let monitor =
+        Monitor { store: start.store, dirs: start.dirs, spec: start.spec, signals: start.signals, detached: false };
+    let first = start.run(&mut container, &mut session, &mut || Ok(()), warn);
+    // With the ports, which the next run takes.
+    drop(start);
+    let mut failure = None;
+    let code = monitor.go_on(container, first, &mut session, &mut |error| failure = Some(error), warn);
+    failure.map_or(Ok(code), Err)
 }
 
 /// Starts `container` with a monitor of its own. Comes back when the command is executed; an error means that it was not, and
@@ -93,14 +109,14 @@ fn become_monitor(
         }
     };
     let isolated = isolate(&container, report.iter().map(AsRawFd::as_raw_fd).chain(session.client()));
-    let monitor = isolated.and_then(|()| Ok(Monitor { store, dirs, spec, signals: Signals::block()? }));
-    match monitor {
-        Ok(monitor) => {
+    match isolated.and_then(|()| Signals::block()) {
+        Ok(signals) => {
+            let monitor = Monitor { store, dirs, spec, signals: &signals, detached: true };
             let first = monitor.run(&mut container, 0, &mut session, &mut || {
                 told(Ok(()), &mut report);
                 Ok(())
             });
-            monitor.go_on(container, first, &mut session, &mut |error| told(Err(error), &mut report));
+            monitor.go_on(container, first, &mut session, &mut |error| told(Err(error), &mut report), &mut |_| ());
         }
         Err(error) => {
             let _ = undo::finish(store, container, false);
@@ -133,30 +149,39 @@ impl Monitor<'_> {
     ) -> Result<Exit> {
         // Nobody is there to be warned.
         let networks = lookup(self.spec, self.dirs)?;
-        let mut start = Start::new(self.spec, networks, self.store, self.dirs, &self.signals, &mut |_| ())?;
-        start.detached = true;
+        let mut start = Start::new(self.spec, networks, self.store, self.dirs, self.signals, &mut |_| ())?;
+        start.detached = self.detached;
         start.restarts = restarts;
         start.run(container, session, executed, &mut |_| ())
     }
 
     /// Sees to the end of a run, and to the runs after it if the policy says so. `failed` is told if the first one could not
-    /// begin.
+    /// begin, `warn` what could not be put away. Answers the exit status of the last run.
     fn go_on(
         &self,
         mut container: Container,
         mut ended: Result<Exit>,
         session: &mut Session,
         failed: &mut dyn FnMut(Error),
-    ) {
+        warn: Warn<'_>,
+    ) -> u8 {
         let first = ended.as_ref().err().cloned();
         let mut pause = None;
         let mut restarts = ended.as_ref().map_or(0, |exit| exit.restarts);
         let mut ran = ended.as_ref().map_or(Duration::ZERO, Exit::lasted);
         let mut last;
         loop {
-            let code = end::write(self.store, &mut container, self.spec, ended).ok();
+            let written = end::write(self.store, &mut container, self.spec, ended);
+            // Why there was not even a first run is told by `failed`.
+            let code = written
+                .inspect_err(|error| {
+                    if first.is_none() {
+                        warn(error)
+                    }
+                })
+                .ok();
             last = code;
-            let again = first.is_none() && !container.is_stopping() && self.spec.life.restart.applies(code, restarts);
+            let again = first.is_none() && !self.must_end(&container) && self.spec.life.restart.applies(code, restarts);
             if !again || undo::run(self.store, &container).is_err() {
                 break;
             }
@@ -171,12 +196,19 @@ impl Monitor<'_> {
             ended = self.run(&mut container, restarts, session, &mut || Ok(()));
             ran = begun.elapsed();
         }
-        end::finish(self.store, container, self.spec, &mut |_| ());
+        end::finish(self.store, container, self.spec, warn);
         // Those who hear it find the container put away.
-        session.farewell(last.unwrap_or(Status::Setup.code()));
+        let code = last.unwrap_or_else(|| first.as_ref().map_or(Status::Setup, |error| error.status).code());
+        session.farewell(code);
         if let Some(error) = first {
             failed(error);
         }
+        code
+    }
+
+    /// Whether somebody wants the container's end.
+    fn must_end(&self, container: &Container) -> bool {
+        container.is_stopping() || !self.detached && self.signals.want_end()
     }
 
     /// Waits before the next run. Answers whether there shall be one.
@@ -187,7 +219,7 @@ impl Monitor<'_> {
             return false;
         }
         let end = Instant::now() + pause;
-        while !container.is_stopping() {
+        while !self.must_end(container) {
             let Some(left) = end.checked_duration_since(Instant::now()) else { return true };
             let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             // At least a millisecond, so that the rest of one is not spent spinning.
@@ -196,6 +228,10 @@ impl Monitor<'_> {
                 // A signal is how somebody who wants the container's end wakes us.
                 let _ = self.signals.drain();
             }
+        }
+        // The run that has ended by itself was the last one because of a person.
+        if let Ok(Some(exit)) = Exit::read(&container.data) {
+            let _ = Exit { stopped: container.is_stopped_by_person(), ..exit }.write(&container.data);
         }
         false
     }

@@ -5,6 +5,7 @@
 //! died of it. A person who presses Ctrl-C, or `timeout`, means the ordinary thing; so for signals that end a
 //! process by default, the status file is asked first, and the default is carried out with SIGKILL.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -32,9 +33,16 @@ const OURS: [Signal; 9] = [
 /// Blocked with the others, but about `xnet` and not for the command.
 const KEPT: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGPIPE, libc::SIGTRAP];
 
+/// By which a person ends what is in the foreground.
+const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
 /// The blocked signals, as a queue.
 #[derive(Debug)]
-pub(crate) struct Signals(SignalFd);
+pub(crate) struct Signals {
+    queue: SignalFd,
+    /// Whether one of [`ENDING`] has come.
+    ending: Cell<bool>,
+}
 
 impl Signals {
     /// Blocks all signals and begins to queue them. To be called before anything that must be undone is done.
@@ -45,23 +53,31 @@ impl Signals {
         }
         set.thread_block().context(|| "block signals")?;
         SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .map(Self)
+            .map(|queue| Self { queue, ending: Cell::new(false) })
             .context(|| "open a signal queue")
     }
 
     /// The numbers of all queued signals that are meant for the command.
     pub(crate) fn drain(&self) -> Result<Vec<i32>> {
         let mut numbers = Vec::new();
-        while let Some(info) = self.0.read_signal().context(|| "read the signal queue")? {
+        while let Some(info) = self.queue.read_signal().context(|| "read the signal queue")? {
             numbers.extend(i32::try_from(info.ssi_signo).ok().filter(|n| !KEPT.contains(n)));
         }
+        if numbers.iter().any(|number| ENDING.contains(number)) {
+            self.ending.set(true);
+        }
         Ok(numbers)
+    }
+
+    /// Whether one of the drained signals has said that the end is wanted.
+    pub(crate) fn want_end(&self) -> bool {
+        self.ending.get()
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.queue.as_fd()
     }
 }
 

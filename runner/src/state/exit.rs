@@ -28,7 +28,7 @@ pub(crate) struct Exit {
     pub(crate) oom_killed: bool,
     /// Why the run could not begin, or why its status is unknown.
     pub(crate) error: String,
-    /// Whether a person has ended it, so that a restart policy leaves it alone.
+    /// Whether a person has ended it, so that no restart policy starts it again, but `always` after a reboot.
     pub(crate) stopped: bool,
     /// How often the restart policy has started it again.
     pub(crate) restarts: u32,

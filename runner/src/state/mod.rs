@@ -35,5 +35,5 @@ pub(crate) mod view;
 pub(crate) use exit::Exit;
 pub(crate) use info::{Info, Task};
 pub(crate) use log::Record;
-pub(crate) use store::{Container, Store};
+pub(crate) use store::{Container, Store, Wish};
 pub(crate) use view::{Status, View};

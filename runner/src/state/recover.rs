@@ -57,7 +57,9 @@ fn one(store: &Store, dirs: &Dirs, container: Container, force: bool) -> Result<
 /// Whether the policy wants another run of a container that has ended while nobody looked.
 fn will_restart(container: &Container, info: &Info) -> bool {
     let exit = last(container, info);
-    container.spec().is_ok_and(|spec| !exit.stopped && spec.life.restart.applies(exit.exit_code, info.restarts))
+    container
+        .spec()
+        .is_ok_and(|spec| !container.is_stopping() && spec.life.restart.applies(exit.exit_code, info.restarts))
 }
 
 /// The end of a run, from its log, or as far as it can be known by one who has not seen it.
@@ -72,7 +74,7 @@ pub(crate) fn last(container: &Container, info: &Info) -> Exit {
         finished_at: Some(Moment::now()),
         error: "the exit status is unknown: the xnet process that looked after the container was killed".to_owned(),
         restarts: info.restarts,
-        stopped: container.is_stopping(),
+        stopped: container.is_stopped_by_person(),
         ..Exit::default()
     })
 }

@@ -28,6 +28,15 @@ pub(crate) struct Store {
     names: Names,
 }
 
+/// Why a container is being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// A person does not want it to run any more.
+    Person,
+    /// The machine goes down; what runs now is to run again afterwards.
+    Shutdown,
+}
+
 /// A container whose lock this process holds: nobody else runs, changes or removes it.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -215,9 +224,12 @@ impl Store {
     }
 
     /// Writes down that somebody is ending container `id`, for its monitor to see.
-    pub(crate) fn mark_stopping(&self, id: &Name) -> Result<()> {
-        let path = self.place(id).join(STOPPING);
-        open(&path).map(drop)
+    pub(crate) fn mark_stopping(&self, id: &Name, wish: Wish) -> Result<()> {
+        let place = self.place(id);
+        if wish == Wish::Shutdown {
+            open(&place.join(SHUTDOWN))?;
+        }
+        open(&place.join(STOPPING)).map(drop)
     }
 
     /// The directory for links to the plugins inside this binary.
@@ -253,6 +265,8 @@ const LOG: &str = "log";
 const CONFIG: &str = "config.json";
 /// There while somebody is ending the container.
 const STOPPING: &str = "stopping";
+/// There beside it if that is only because the machine goes down.
+const SHUTDOWN: &str = "shutdown";
 
 /// Says that the container's own volumes stay when it is removed.
 const KEEP_VOLUMES: &str = "keep-volumes";
@@ -308,6 +322,11 @@ impl Container {
     /// Whether somebody has asked for the container's end, so that it is not to be started again.
     pub(crate) fn is_stopping(&self) -> bool {
         self.dir.join(STOPPING).exists()
+    }
+
+    /// Whether a person has asked for it, so that it is not started again after a reboot either.
+    pub(crate) fn is_stopped_by_person(&self) -> bool {
+        self.is_stopping() && !self.dir.join(SHUTDOWN).exists()
     }
 
     /// Lets the volumes that were made for this container outlive it.

@@ -2,12 +2,47 @@
 
 use std::thread;
 
+use clap::Args;
+
 use crate::cli::complain;
 use crate::container;
 use crate::error::Result;
 use crate::id::Name;
 use crate::spec::Dirs;
-use crate::state::Store;
+use crate::state::{Store, View};
+
+use super::filter::Filters;
+
+/// Which containers are meant.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// All containers
+    #[arg(long, conflicts_with = "containers")]
+    all: bool,
+    /// With --all: only those that `ps -a` with this filter lists
+    #[arg(short, long = "filter", value_name = "KEY=VALUE", requires = "all")]
+    filters: Vec<String>,
+    /// Ids, names, or beginnings of ids
+    #[arg(required_unless_present = "all", value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Which {
+    /// Whether they were not named one by one.
+    pub(super) fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// What they are called. Of all, the oldest come first: a container that joins another was made after it.
+    pub(super) fn references(&self, store: &Store) -> Result<Vec<String>> {
+        if !self.all {
+            return Ok(self.containers.clone());
+        }
+        let filters = Filters::parse(&self.filters, store)?;
+        let wanted = View::all(store)?.into_iter().rev().filter(|view| filters.want(view, store));
+        Ok(wanted.map(|view| view.called().to_owned()).collect())
+    }
+}
 
 /// Does `deed` to every container of `references`, one after the other, and prints each reference when it is done. A failure
 /// does not keep it from the others. Answers the exit status: 0 if all went well.

@@ -1,8 +1,9 @@
-//! `--filter KEY=VALUE` of `xnet ps`: of filters with one key any must fit, of those with different keys all.
+//! `--filter KEY=VALUE` of `xnet ps`, `start` and `stop`: of filters with one key any must fit, of those with different keys all.
 
 use crate::error::{Error, Result};
 use crate::moment::Moment;
 use crate::net::Connected;
+use crate::spec::Restart;
 use crate::state::{Store, View};
 
 /// The filters of one command line.
@@ -19,8 +20,11 @@ enum Filter {
     Network(String),
     Before(Moment),
     Since(Moment),
+    Policy(String),
+    Boot(bool),
 }
 
+const POLICIES: [&str; 4] = ["no", "always", "unless-stopped", "on-failure"];
 const STATUSES: [&str; 6] = ["created", "running", "paused", "restarting", "exited", "dead"];
 
 impl Filters {
@@ -69,6 +73,13 @@ impl Filter {
                     .parse()
                     .map_err(|_| Error::new(format!("invalid filter {text:?}: expected a status from 0 to 255")))?,
             ),
+            "restart-policy" if POLICIES.contains(&value) => Self::Policy(value.to_owned()),
+            "restart-policy" => {
+                return Err(Error::new(format!("invalid filter {text:?}: a policy is one of {}", POLICIES.join(", "))));
+            }
+            "should-start-on-boot" => Self::Boot(
+                value.parse().map_err(|_| Error::new(format!("invalid filter {text:?}: expected true or false")))?,
+            ),
             "network" => Self::Network(value.to_owned()),
             "before" => Self::Before(created()?),
             "since" => Self::Since(created()?),
@@ -93,8 +104,20 @@ impl Filter {
                 connected.iter().flat_map(|c| &c.endpoints).any(|endpoint| endpoint.network == *name)
                     || view.spec.net.mode.to_string() == *name
             }
+            Self::Policy(policy) => life.restart.parts().0 == policy,
+            Self::Boot(wanted) => starts_on_boot(view) == *wanted,
             Self::Before(moment) => life.created < *moment,
             Self::Since(moment) => life.created > *moment,
         }
     }
+}
+
+/// Whether the container is to run again when the machine has been started: `always` if it has ever run, `unless-stopped` if no
+/// person has ended its last run, which nobody may have seen end.
+fn starts_on_boot(view: &View) -> bool {
+    view.exit.as_ref().is_some_and(|last| match view.spec.life.restart {
+        Restart::Always => true,
+        Restart::UnlessStopped => !last.stopped,
+        Restart::No | Restart::OnFailure(_) => false,
+    })
 }

@@ -30,7 +30,8 @@ pub(in crate::cli) struct Ps {
     /// The one that was made last, whether it runs or not
     #[arg(short, long)]
     latest: bool,
-    /// Only those with id=, name=, label=, status=, exited=, network=, before= or since= this
+    /// Only those with id=, name=, label=, status=, exited=, network=, before=, since=, restart-policy= or
+    /// should-start-on-boot= this
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<String>,
     /// Whole ids and commands

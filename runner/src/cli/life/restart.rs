@@ -5,6 +5,7 @@ use clap::Args;
 use crate::container::control;
 use crate::error::Result;
 use crate::spec::Dirs;
+use crate::state::Wish;
 
 use super::each;
 use super::stop::Manner;
@@ -22,7 +23,7 @@ pub(in crate::cli) struct Restart {
 impl Restart {
     pub(in crate::cli) fn run(&self, dirs: &Dirs) -> Result<u8> {
         each::one_by_one(dirs, &self.containers, |store, id| {
-            self.manner.stop(store, id)?;
+            self.manner.stop(store, id, Wish::Person)?;
             control::start(store, dirs, id)
         })
     }

@@ -6,9 +6,10 @@ use crate::cli::complain;
 use crate::cli::streams::{Attaching, check_terminal, status};
 use crate::container::{self, control};
 use crate::error::{Error, Result};
+use crate::net::remove;
 use crate::spec::Dirs;
 
-use super::each;
+use super::each::{self, Which};
 
 /// Which containers to start, and whether to stay.
 #[derive(Debug, Args)]
@@ -18,16 +19,19 @@ pub(in crate::cli) struct Start {
     attach: bool,
     #[command(flatten)]
     attaching: Attaching,
-    /// Ids, names, or beginnings of ids
-    #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Start {
     pub(in crate::cli) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        match self.containers.as_slice() {
+        let store = container::open(dirs, &mut complain)?;
+        if self.which.is_all() {
+            // As after a reboot, when leases are still there of containers that are not.
+            remove::collect_all(&store, dirs).iter().for_each(complain);
+        }
+        match self.which.references(&store)?.as_slice() {
             [one] if self.attach => {
-                let store = container::open(dirs, &mut complain)?;
                 let id = store.find(one)?;
                 let io = store.spec(&id)?.io;
                 let options = self.attaching.options(&io);

@@ -4,22 +4,26 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::cli::complain;
+use crate::container;
 use crate::container::control::{self, Stopped};
 use crate::error::Result;
 use crate::id::Name;
 use crate::spec::{Dirs, Signal};
-use crate::state::Store;
+use crate::state::{Store, Wish};
 
-use super::each;
+use super::each::{self, Which};
 
 /// Which containers to end, and how.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Stop {
     #[command(flatten)]
     manner: Manner,
-    /// Ids, names, or beginnings of ids
-    #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    /// The machine goes down: containers whose policy is unless-stopped start again when it is up
+    #[arg(long)]
+    shutdown: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// How to end a container.
@@ -35,9 +39,9 @@ pub(super) struct Manner {
 
 impl Manner {
     /// Ends one container.
-    pub(super) fn stop(&self, store: &Store, id: &Name) -> Result<()> {
+    pub(super) fn stop(&self, store: &Store, id: &Name, wish: Wish) -> Result<()> {
         let timeout = self.time.map(|seconds| Duration::from_secs(seconds.into()));
-        let stopped = control::stop(store, id, self.signal, timeout)?;
+        let stopped = control::stop(store, id, self.signal, timeout, wish)?;
         if stopped == (Stopped::Killed { ignored: true }) && timeout != Some(Duration::ZERO) {
             eprintln!(
                 "xnet: container {}: its first process has no handler for the stop signal, so the kernel did not deliver it; \
@@ -51,6 +55,8 @@ impl Manner {
 
 impl Stop {
     pub(in crate::cli) fn run(&self, dirs: &Dirs) -> Result<u8> {
-        each::at_once(dirs, &self.containers, |store, id| self.manner.stop(store, id))
+        let wish = if self.shutdown { Wish::Shutdown } else { Wish::Person };
+        let which = self.which.references(&container::open(dirs, &mut complain)?)?;
+        each::at_once(dirs, &which, |store, id| self.manner.stop(store, id, wish))
     }
 }

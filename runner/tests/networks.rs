@@ -7,9 +7,10 @@ mod sandbox;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use node::{end, ip, node, xnet};
-use sandbox::Sandbox;
+use node::{end, ip, lan, node, xnet};
+use sandbox::{Ended, Sandbox};
 use serde_json::Value;
 
 const ADDRESS: &str = "ip -o -4 addr show scope global | awk '{print $2, $4}'";
@@ -84,6 +85,46 @@ fn subnets_gateways_ranges_and_families() {
     sandbox.run(&["--net=a"], &["sh", "-c", script]).expect(0, expected);
     create(&sandbox, &["--internal"], "inner");
     sandbox.run(&["--net=inner"], &["sh", "-c", "ip route show default"]).expect(0, "");
+}
+
+/// Requirement: NET-X.
+#[test]
+fn nobody_leaves_or_enters_an_internal_network() {
+    let sandbox = node();
+    lan();
+    create(&sandbox, &["--internal", "--subnet=10.9.0.0/24", "--ipv6"], "inner");
+    create(&sandbox, &["--subnet=10.8.0.0/24", "--ipv6"], "open");
+    for (net, name) in [("--net=inner", "--name=a"), ("--net=inner", "--name=b"), ("--net=open", "--name=c")] {
+        sandbox.detach(&[net, name, "--cap-add=NET_ADMIN"], &["sleep", "1000"]);
+    }
+    // Whoever may, gives itself routes; whoever is outside has some.
+    xnet(&sandbox, &["exec", "a", "ip", "route", "add", "default", "via", "10.9.0.1"]).expect(0, "");
+    ip("-n lan route add 10.9.0.0/24 via 192.0.2.1");
+    ip("-n lan route add 10.8.0.0/24 via 192.0.2.1");
+    let from_lan = |address: &str| answered(Command::new("ip").args(["netns", "exec", "lan"]).args(knock(address)));
+    let from = |name: &str, address: &str| answered(sandbox.command(&["exec", name]).args(knock(address)));
+    // So that what is missing below is missing for want of a way.
+    assert!(from_lan("10.8.0.2") && from("c", "192.0.2.9"), "the open network is not open");
+    assert!(from("b", "10.9.0.2") && from("a", "10.9.0.1"), "neighbours and the host are reached");
+    assert!(!from_lan("10.9.0.2"), "it was entered from outside");
+    assert!(!from("c", "10.9.0.2"), "it was entered from another network");
+    assert!(!from("a", "192.0.2.9"), "it was left");
+    assert!(!from("a", "10.8.0.2"), "it was left for another network");
+    sandbox.run(&["--net=inner", "-p", "8080:80"], &["true"]).expect_refusal(125, "ports cannot be published");
+    assert_eq!(xnet(&sandbox, &["rm", "-f", "a", "b", "c"]).code, 0);
+    xnet(&sandbox, &["network", "rm", "inner", "open"]).expect(0, "inner\nopen");
+    let rules = Ended::of(Command::new("nft").args(["list", "table", "inet", "xnet_internal"])).stdout;
+    assert!(rules.contains("chain forward") && !rules.contains("elements"), "{rules}");
+    sandbox.assert_clean();
+}
+
+/// A ping, which needs nobody to listen, that waits for its answer for a second at most.
+fn knock(address: &str) -> [&str; 7] {
+    ["busybox", "ping", "-c", "1", "-W", "1", address]
+}
+
+fn answered(command: &mut Command) -> bool {
+    Ended::of(command).code == 0
 }
 
 /// Requirement: NET-X.

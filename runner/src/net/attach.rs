@@ -27,7 +27,7 @@ use crate::state::{Container, Store};
 use crate::{suite, sys};
 
 use super::ports::Mapping;
-use super::{Network, connected, hosts};
+use super::{Network, connected, fence, hosts};
 
 /// What the caller wants of an attachment, beside the attachment itself.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +56,7 @@ pub(crate) struct Place<'a> {
 /// # Errors
 /// The plugin's own error, with its code.
 pub(crate) fn add(network: &Network, place: Place<'_>, wishes: &Wishes) -> Result<AddResult> {
+    fence::raise(&network.list)?;
     let runtime = runtime(place.store, place.id, &network.plugin_path)?;
     let mut conf = conf(place.id, place.ifname, &place.netns.to_string_lossy())?;
     (conf.args, conf.capability_args) = arguments(network, wishes);

@@ -138,6 +138,8 @@ impl Creation {
         let sets: Vec<Value> = ranges.iter().map(|range| json!([range])).collect();
         let ipam = json!({"type": "host-local", "ranges": sets, "routes": routes});
         let plugins = match self.driver {
+            // Where nothing enters no port leads to.
+            Driver::Bridge if self.internal => vec![self.bridge(ipam)?],
             Driver::Bridge => vec![self.bridge(ipam)?, portmap()],
             Driver::Macvlan => vec![self.child("macvlan", ipam)?],
             Driver::Ipvlan => vec![self.child("ipvlan", ipam)?],

@@ -16,6 +16,7 @@ pub(crate) mod catalog;
 pub(crate) mod connected;
 pub(crate) mod create;
 pub mod default;
+mod fence;
 pub(crate) mod hosts;
 pub(crate) mod join;
 pub(crate) mod link;

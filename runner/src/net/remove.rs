@@ -14,6 +14,7 @@ use crate::suite;
 
 use super::catalog::{self, Source};
 use super::connected::{Connected, members};
+use super::fence;
 
 /// Removes the network called `name`: its file, what the plugins keep for it, and its bridge if nothing else is on it.
 ///
@@ -38,7 +39,8 @@ pub(crate) fn remove(name: &str, store: &Store, dirs: &Dirs) -> Result<()> {
     }
     collect(&list, &[], store)?;
     std::fs::remove_file(&path).context(|| format!("remove {}", path.display()))?;
-    remove_bridge(&list)
+    remove_bridge(&list)?;
+    fence::lower(&list)
 }
 
 /// Removes the networks of ours that no container is on, and answers their names.

@@ -79,7 +79,7 @@ struct Create {
     /// IPv6 too
     #[arg(long)]
     ipv6: bool,
-    /// No way out: no default route and no masquerading
+    /// No way out and none in: no default route, no masquerading, and nothing forwarded to or from its bridge
     #[arg(long)]
     internal: bool,
     /// An option of the driver, such as mtu=1400, bridge=NAME, isolate=true, parent=LINK

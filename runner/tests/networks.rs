@@ -6,10 +6,11 @@ mod node;
 mod sandbox;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use node::{end, ip, lan, node, xnet};
+use node::{SERVER, ask, end, ip, lan, node, xnet};
 use sandbox::{Ended, Sandbox};
 use serde_json::Value;
 
@@ -208,6 +209,62 @@ fn a_running_container_is_connected_and_disconnected() {
     xnet(&sandbox, &["network", "rm", "a", "b"]).expect(0, "a\nb");
     let left: Vec<_> = fs::read_dir("/var/lib/cni/networks/b").into_iter().flatten().flatten().collect();
     assert!(left.iter().all(|e| !e.file_name().to_string_lossy().starts_with("10.")), "{left:?}");
+}
+
+/// Requirement: NET-X, S4-5, F-ports.
+#[test]
+fn what_leads_out_and_in_is_handed_over_to_the_next_network() {
+    let sandbox = node();
+    create(&sandbox, &["--ipv6"], "a");
+    create(&sandbox, &["--internal"], "inner");
+    create(&sandbox, &["--ipv6"], "b");
+    let web = sandbox.start(&["--net=a", "-p", "8080:80", "--name=web"], SERVER);
+    for network in ["inner", "b"] {
+        xnet(&sandbox, &["network", "connect", network, "web"]).expect(0, "");
+    }
+    let routes = "for f in -4 -6; do ip $f route show default | sed 's/ metric.*//; s/ *$//'; done";
+    let ways = || sandbox.run(&["--net=container:web"], &["sh", "-c", routes]).stdout;
+    let ports = || xnet(&sandbox, &["port", "web"]).stdout;
+    let published = "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n";
+    assert_eq!(ways(), "default via 10.214.0.1 dev eth0\ndefault via fd5c:7ae1:90b3:1::1 dev eth0\n");
+    assert_eq!((ask("127.0.0.1:8080"), ports()), ("hello".into(), published.into()));
+    // To the one that leads out, and not to the one that comes first.
+    xnet(&sandbox, &["network", "disconnect", "a", "web"]).expect(0, "");
+    assert_eq!(ways(), "default via 10.214.2.1 dev eth2\ndefault via fd5c:7ae1:90b3:2::1 dev eth2\n");
+    assert_eq!((ask("127.0.0.1:8080"), ports()), ("hello".into(), published.into()));
+    let networks = xnet(&sandbox, &["inspect", "-f", "{{.NetworkSettings.Gateway}}", "web"]);
+    networks.expect(0, "10.214.2.1");
+    // Nobody is left to take over; nobody else gets the port.
+    xnet(&sandbox, &["network", "disconnect", "b", "web"]).expect(0, "");
+    assert_eq!((ways(), ports()), (String::new(), String::new()));
+    assert!(TcpListener::bind("0.0.0.0:8080").is_err(), "somebody else can have the port of a container");
+    xnet(&sandbox, &["network", "connect", "a", "web"]).expect(0, "");
+    assert_eq!(ways(), "default via 10.214.0.1 dev eth0\ndefault via fd5c:7ae1:90b3:1::1 dev eth0\n");
+    assert_eq!((ask("127.0.0.1:8080"), ports()), ("hello".into(), published.into()));
+    end(web);
+    sandbox.assert_clean();
+    let rules = Ended::of(Command::new("nft").args(["list", "table", "inet", "xnet_portmap"])).stdout;
+    assert!(!rules.contains("elements"), "{rules}");
+}
+
+/// Requirement: F-rename, NET-X.
+#[test]
+fn neighbours_hear_of_a_new_name_at_once() {
+    let sandbox = node();
+    create(&sandbox, &[], "a");
+    let web = sandbox.start(&["--net=a", "--name=web"], STAY);
+    let peer = sandbox.start(&["--net=a", "--name=peer"], STAY);
+    let known = |name: &str| {
+        sandbox.run(&["--net=container:peer"], &["sh", "-c", &format!("grep -cw {name} /etc/hosts")]).stdout
+    };
+    assert_eq!((known("web"), known("shop")), ("1\n".into(), "0\n".into()));
+    xnet(&sandbox, &["rename", "web", "shop"]).expect(0, "");
+    assert_eq!((known("web"), known("shop")), ("0\n".into(), "1\n".into()));
+    // One that comes later knows it by the new name, too.
+    sandbox.run(&["--net=a"], &["sh", "-c", "grep -cw shop /etc/hosts"]).expect(0, "1");
+    end(web);
+    end(peer);
+    sandbox.assert_clean();
 }
 
 #[test]

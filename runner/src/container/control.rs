@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::io::attach::{Options, Outcome};
 use crate::monitor;
+use crate::net;
 use crate::process::signals;
 use crate::spec::{Dirs, Signal};
 use crate::state::{Container, Exit, Record, Status, Store, View, Wish, events, info, log, undo};
@@ -105,6 +106,7 @@ pub(crate) fn remove(store: &Store, id: &Name, force: bool, volumes: bool) -> Re
 pub(crate) fn rename(store: &Store, id: &Name, name: &Name) -> Result<()> {
     let old = store.spec(id)?.name.map(|name| name.to_string()).unwrap_or_default();
     store.rename(id, name)?;
+    net::link::rename(store, id, name)?;
     events::append(store, &store.spec(id)?, "rename", &[("oldName", old)]);
     Ok(())
 }

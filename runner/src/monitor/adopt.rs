@@ -76,7 +76,7 @@ fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: 
     let monitor = Monitor { store, dirs, spec: &spec, signals: &signals, detached: true };
     // Without its streams it still must be attended.
     let mut session = Session::adopt(&spec, (&container.dir, &container.data), info.holder).unwrap_or_default();
-    let ports = Connected::read(store, &container.id).map(|connected| Reserved::again(connected.ports));
+    let ports = Connected::read(store, &container.id).map(|it| Reserved::again([it.ports, it.waiting].concat()));
     let life = info.task().open();
     if life.is_some() {
         container.publish(&Info { monitor: Task::of(Pid::this()), ..info.clone() })?;

@@ -57,7 +57,7 @@ pub(crate) struct Place<'a> {
 /// The plugin's own error, with its code.
 pub(crate) fn add(network: &Network, place: Place<'_>, wishes: &Wishes) -> Result<AddResult> {
     fence::raise(&network.list)?;
-    let runtime = runtime(place.store, place.id, &network.plugin_path)?;
+    let runtime = runtime(place.store, place.id, &network.list, &network.plugin_path)?;
     let mut conf = conf(place.id, place.ifname, &place.netns.to_string_lossy())?;
     (conf.args, conf.capability_args) = arguments(network, wishes);
     runtime.add_or_undo(&network.list, &conf).context(|| format!("wire the container to network {}", network.name))
@@ -113,7 +113,7 @@ pub(crate) fn undo(
 /// # Errors
 /// What the plugins could not remove.
 pub(crate) fn del(list: &ConfList, plugin_path: &[PathBuf], place: Place<'_>) -> Result<()> {
-    let runtime = runtime(place.store, place.id, plugin_path)?;
+    let runtime = runtime(place.store, place.id, list, plugin_path)?;
     let netns = if is_pinned(place.netns) { place.netns.to_string_lossy() } else { "".into() };
     let mut conf = conf(place.id, place.ifname, &netns)?;
     let network = list.network().context(|| "the recorded network")?;
@@ -124,14 +124,23 @@ pub(crate) fn del(list: &ConfList, plugin_path: &[PathBuf], place: Place<'_>) ->
 }
 
 /// What runs plugins for the container `id`.
-pub(crate) fn runtime(store: &Store, id: &Name, plugin_path: &[PathBuf]) -> Result<Runtime> {
+fn runtime(store: &Store, id: &Name, list: &ConfList, plugin_path: &[PathBuf]) -> Result<Runtime> {
     let mut plugin_dirs = plugin_path.to_vec();
     // Behind the others, so that theirs come first; in front of nobody, when only they were asked for.
     if plugin_dirs.is_empty() {
         plugin_dirs.push(suite::directory(store)?);
     }
-    let cache_dir = store.place(id).join("cni");
+    let cache_dir = store.place(id).join(if is_addition(list) { "cni-added" } else { "cni" });
     Ok(Runtime { plugin_dirs, cache_dir, timeout: timeout()?, env: Environment::clean() })
+}
+
+/// The key under which a plugin is told what those before it have achieved.
+pub(super) const BEFORE: &str = "prevResult";
+
+/// Whether the list is about an attachment that another list has made ([`super::handover`]), and on record apart from that.
+fn is_addition(list: &ConfList) -> bool {
+    let list: Value = serde_json::from_slice(list.bytes()).unwrap_or_default();
+    list.pointer("/plugins/0").is_some_and(|first| first.get(BEFORE).is_some())
 }
 
 /// How long one plugin may take: `XNET_CNI_TIMEOUT` in seconds, or what is usual.

@@ -41,6 +41,9 @@ pub(crate) struct Connected {
     pub(crate) endpoints: Vec<Endpoint>,
     /// The ports of the host that lead to it.
     pub(crate) ports: Vec<Mapping>,
+    /// Published ports that lead nowhere, because no network of the container can publish.
+    #[serde(default)]
+    pub(crate) waiting: Vec<Mapping>,
 }
 
 /// One attachment.
@@ -58,6 +61,9 @@ pub(crate) struct Endpoint {
     pub(crate) aliases: Vec<String>,
     /// Whether it is the way out, to everything that no network of the container has.
     pub(crate) is_default: bool,
+    /// Whether it is where the published ports lead to.
+    #[serde(default)]
+    pub(crate) publishes: bool,
 }
 
 /// An address with what belongs to it.
@@ -125,6 +131,7 @@ impl Endpoint {
             mac: inside.map(|each| each.mac.clone()).filter(|mac| !mac.is_empty()),
             addresses: result.ips.iter().map(assigned).collect(),
             aliases: Vec::new(),
+            publishes: false,
             is_default: result.routes.iter().any(|route| route.dst.prefix() == 0),
         }
     }

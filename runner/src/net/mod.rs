@@ -17,6 +17,7 @@ pub(crate) mod connected;
 pub(crate) mod create;
 pub mod default;
 mod fence;
+mod handover;
 pub(crate) mod hosts;
 pub(crate) mod join;
 pub(crate) mod link;

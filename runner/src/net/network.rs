@@ -148,6 +148,18 @@ impl Network {
         Ok(Self { list: ConfList::from_slice(list.as_bytes()).context(|| "the network's list")?, ..self })
     }
 
+    /// Whether it has a default route to give, for IPv4 and for IPv6.
+    pub(crate) fn leads_out(&self) -> [bool; 2] {
+        let list: Value = serde_json::from_slice(self.list.bytes()).unwrap_or_default();
+        let plugins = list.get("plugins").and_then(Value::as_array).into_iter().flatten();
+        plugins.fold([false; 2], |[four, six], plugin| {
+            let always = plugin.get("isDefaultGateway").and_then(Value::as_bool) == Some(true);
+            let routes = plugin.pointer("/ipam/routes").and_then(Value::as_array).into_iter().flatten();
+            let to: Vec<_> = routes.filter_map(|route| route.get("dst")?.as_str()).collect();
+            [four || always || to.contains(&"0.0.0.0/0"), six || always || to.contains(&"::/0")]
+        })
+    }
+
     /// What must be undone once the plugins have been called for interface `ifname`.
     pub(crate) fn record(&self, ifname: &str, netns: &Path) -> Record {
         Record::Network {

@@ -156,8 +156,10 @@ impl Prepared {
             let place = Place { store, id: &self.id, netns: &self.pin, ifname: &ifname };
             let leads_out = endpoints.iter().any(|endpoint| endpoint.is_default);
             let modest = leads_out.then(|| network.clone().without_default_routes()).transpose()?;
-            let result = attach::add(modest.as_ref().unwrap_or(network), place, &self.wishes(n, network))?;
+            let wishes = self.wishes(n, network);
+            let result = attach::add(modest.as_ref().unwrap_or(network), place, &wishes)?;
             let mut endpoint = Endpoint::of(&network.name, &ifname, &result);
+            endpoint.publishes = !wishes.ports.is_empty();
             endpoint.aliases = self.net.aliases.iter().map(|alias| alias.as_str().to_owned()).collect();
             endpoints.push(endpoint);
             answers.add(&result.dns);
@@ -202,6 +204,7 @@ impl Prepared {
             files: self.place.clone(),
             endpoints,
             ports: self.ports.mappings.clone(),
+            waiting: Vec::new(),
         })
     }
 

@@ -125,7 +125,9 @@ impl Network {
             Command::Inspect(inspect) => inspect.run(dirs),
             Command::Create(create) => create.run(dirs),
             Command::Connect(connect) => connect.run(&store()?, dirs),
-            Command::Disconnect { network, container } => link::disconnect(&store()?, container, network).map(|()| 0),
+            Command::Disconnect { network, container } => {
+                link::disconnect(&store()?, dirs, container, network).map(|()| 0)
+            }
             Command::Rm { networks } => rm(networks, &store()?, dirs),
             Command::Prune { .. } => {
                 remove::prune(&store()?, dirs)?.iter().for_each(|name| println!("{name}"));

@@ -348,6 +348,29 @@ fn what_cannot_be_kept_is_refused_by_name() {
     engine.assert_clean();
 }
 
+/// Requirement: F-netdev, S0-F1.
+#[test]
+fn network_devices_of_the_bundle_move_in_with_their_addresses() {
+    let engine = Engine::new(&["/bin/busybox", "ip", "addr", "show", "wan"]);
+    let ip = |args: &str| Ended::of(Command::new("ip").args(args.split(' ')));
+    ip("link add lent type veth peer name far").expect(0, "");
+    ip("addr add 192.0.2.1/24 dev lent").expect(0, "");
+    engine.change(|config| config["linux"]["netDevices"] = json!({"lent": {"name": "wan"}}));
+    // What is not made after all gives it back.
+    engine.change(|config| config["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]}));
+    engine.make("run").expect_refusal(125, "createRuntime");
+    assert!(ip("addr show lent").stdout.contains("192.0.2.1/24"));
+    engine.change(|config| config["hooks"] = json!({}));
+    let shown = engine.make("run");
+    assert!(shown.stdout.contains("192.0.2.1/24") && shown.stdout.contains(",UP"), "{}{}", shown.stdout, shown.stderr);
+    engine.change(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "network");
+    });
+    engine.make("run").expect_refusal(125, "linux.netDevices");
+    engine.assert_clean();
+}
+
 /// A group with processes in it is somebody's: they would be killed with the container.
 #[test]
 fn a_group_that_is_in_use_is_refused() {

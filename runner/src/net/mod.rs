@@ -16,6 +16,7 @@ pub(crate) mod catalog;
 pub(crate) mod connected;
 pub(crate) mod create;
 pub mod default;
+pub(crate) mod devices;
 mod fence;
 mod handover;
 pub(crate) mod hosts;

@@ -19,7 +19,7 @@ use super::connected::{Connected, Endpoint};
 use super::join::{self, Joined};
 use super::network::Network;
 use super::ports::Reserved;
-use super::{hosts, pin, ports, resolv};
+use super::{devices, hosts, pin, ports, resolv};
 
 /// Everything about the network of a run that can be known before the container is made. It holds the published ports,
 /// so it must live as long as the container.
@@ -51,6 +51,7 @@ impl Prepared {
             NetMode::Namespace(path) => join::file(path).map(|_| None)?,
             _ => None,
         };
+        devices::check(&net.devices, networks.len())?;
         let ports = Reserved::take(&net)?;
         Ok(Self {
             networks,
@@ -133,6 +134,7 @@ impl Prepared {
         fault::point("log-network")?;
         let (endpoints, dns) = self.attach(store, each(), warn)?;
         fault::point("network")?;
+        self.lend_devices(container, store)?;
         let connected = self.connected(netns, endpoints)?;
         connected.write(store)?;
         let files = self.files(&connected, &dns, container, store)?;
@@ -168,6 +170,18 @@ impl Prepared {
             warn(&Error::new("the host forwards IPv4 packets from now on (net.ipv4.ip_forward was 0 and is 1)"));
         }
         Ok((endpoints, answers))
+    }
+
+    /// Each on record behind the namespace: at the end it goes home before the namespace goes.
+    fn lend_devices(&self, container: &mut Container, store: &Store) -> Result<()> {
+        for device in &self.net.devices {
+            let network = devices::network(device)?;
+            container.record(&network.record(&device.name, &self.pin))?;
+            let place = Place { store, id: &self.id, netns: &self.pin, ifname: &device.name };
+            attach::add(&network, place, &Wishes::default())?;
+            fault::point("netdev")?;
+        }
+        Ok(())
     }
 
     /// What is about one attachment only is about the first, but for ports, which go where they are understood.

@@ -5,14 +5,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+use nix::unistd::Pid;
 
 use crate::cgroup::{self, Group, Hierarchy, systemd};
 use crate::error::{Context, Error, Result};
 use crate::fault;
 use crate::moment::Moment;
 use crate::namespaces::Joins;
+use crate::net::devices::{self, Given};
 use crate::process::channel::{self, ParentEnd, Report};
 use crate::state::Task;
+use crate::sys;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
 
@@ -43,6 +46,7 @@ pub(crate) fn create(home: &Home, id: &str, bundle: &Path, wishes: &Wishes) -> R
     let bundle = Bundle::read(bundle)?;
     let mut plan = convert::plan(&bundle, id, wishes.systemd)?;
     plan.security.new_keyring &= !wishes.no_new_keyring;
+    devices::check(&plan.net_devices, 0).context(|| "linux.netDevices")?;
     terminal::check(plan.terminal.is_some(), wishes.console_socket.as_deref())?;
     let hierarchies = cgroup::of_host()?;
     let group = Group::at(&hierarchies, &plan.group);
@@ -128,6 +132,15 @@ impl Creation<'_> {
     /// Leads the first process to the gate.
     fn lead(&self, line: &ParentEnd, held: &mut Held) -> Result<()> {
         expect(line, &Report::Waiting)?;
+        let given = self.give_devices(held.record.init)?;
+        self.lead_on(line, held).map_err(|error| {
+            let lost = given.map(Given::take_back).unwrap_or_default();
+            let message = lost.into_iter().fold(error.message, |all, text| format!("{all}; and then: {text}"));
+            Error { message, ..error }
+        })
+    }
+
+    fn lead_on(&self, line: &ParentEnd, held: &mut Held) -> Result<()> {
         let state = held.for_hooks(Status::Creating);
         hooks::run("prestart", &self.plan.hooks.prestart, &state)?;
         hooks::run("createRuntime", &self.plan.hooks.create_runtime, &state)?;
@@ -139,6 +152,19 @@ impl Creation<'_> {
         held.record.ready = true;
         held.save()?;
         fault::point("oci-ready")
+    }
+}
+
+impl Creation<'_> {
+    /// Moves network devices to where the first process is now.
+    fn give_devices(&self, init: Task) -> Result<Option<Given>> {
+        if self.plan.net_devices.is_empty() {
+            return Ok(None);
+        }
+        let pidfd = init.open().ok_or_else(|| Error::new("the container's first process has ended"))?;
+        let netns = sys::ns::of_process(pidfd.as_fd(), Pid::from_raw(init.pid), Kind::Net);
+        let netns = netns.context(|| "open the container's network namespace")?;
+        devices::give(&self.plan.net_devices, &netns).map(Some)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cgroup::devices::{DeviceKind, Rule};
 use crate::cgroup::systemd::Unit;
-use crate::spec::{Limits, Mount, Process, Security, Size, TimeOffsets};
+use crate::spec::{Limits, Mount, NetDevice, Process, Security, Size, TimeOffsets};
 
 /// The whole container.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) domainname: Option<String>,
     /// Programs of the engine's that are run on the way.
     pub(super) hooks: Hooks,
+    /// Network devices of the host that move into its namespace.
+    pub(super) net_devices: Vec<NetDevice>,
     /// Words of the engine's, passed on.
     pub(super) annotations: BTreeMap<String, String>,
 }

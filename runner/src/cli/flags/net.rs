@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Result};
-use crate::spec::{Dns, Domain, Expose, ExtraHost, Hostname, Mac, Net, NetMode, Publish};
+use crate::spec::{Dns, Domain, Expose, ExtraHost, Hostname, Mac, Net, NetDevice, NetMode, Publish};
 
 /// The network and the names.
 #[derive(Debug, Args)]
@@ -56,6 +56,9 @@ pub(in crate::cli) struct NetFlags {
     /// A line of /etc/hosts: NAME:ADDRESS, where the address may be host-gateway
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<ExtraHost>,
+    /// A network device of the host that moves into the container, and back at its end
+    #[arg(long, value_name = "DEVICE[:NAME]")]
+    netdev: Vec<NetDevice>,
     /// A file with the list of CNI plugins that wires the container, in the place of a network's name
     #[arg(long, value_name = "FILE.conflist")]
     conf: Option<PathBuf>,
@@ -101,6 +104,7 @@ impl NetFlags {
             aliases: self.network_alias.clone(),
             dns: Dns { servers: self.dns.clone(), search: self.dns_search.clone(), options: self.dns_option.clone() },
             extra_hosts: self.add_host.clone(),
+            devices: self.netdev.clone(),
             conf: self.conf.as_ref().map(std::path::absolute).transpose().map_err(|e| Error::new(e.to_string()))?,
             plugin_path: self.cni_path.as_deref().map(|dirs| env::split_paths(dirs).collect()).unwrap_or_default(),
             mode,
@@ -128,6 +132,11 @@ impl NetFlags {
             ("--dns-option", !self.dns_option.is_empty()),
             ("--add-host", !self.add_host.is_empty()),
         ];
+        if !self.netdev.is_empty() && !mode.is_private() {
+            return Err(Error::new(format!(
+                "--netdev cannot be used with --net {mode}, which gives the container no network of its own"
+            )));
+        }
         let (refused, why): (Vec<_>, _) = match mode {
             NetMode::Networks(names) if names.len() == 1 && names.iter().all(|name| name.as_str() == "bridge") => {
                 return Ok(());

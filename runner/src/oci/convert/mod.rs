@@ -15,7 +15,7 @@ use oci_spec::runtime::{self as oci, LinuxNamespaceType, Spec};
 
 use crate::cgroup::devices::usual;
 use crate::error::{Context, Error, Result};
-use crate::spec::{Hostname, Security, TimeOffsets};
+use crate::spec::{Hostname, NetDevice, Security, TimeOffsets};
 
 pub(super) use process::process;
 pub(crate) use resources::limits as resources;
@@ -47,7 +47,9 @@ fn convert(spec: &Spec, dir: &Path, id: &str, systemd: bool) -> Result<Plan> {
     let path = linux.cgroups_path().as_deref();
     let scope = systemd.then(|| system::unit(path, id)).transpose()?;
     let group = scope.as_ref().map_or_else(|| system::group(path, id), |unit| Ok(unit.path()))?;
+    let net_devices = net_devices(linux, &namespaces.net)?;
     Ok(Plan {
+        net_devices,
         process,
         terminal,
         rootfs: rootfs(dir, root.path())?,
@@ -97,7 +99,6 @@ fn refuse_linux(linux: &oci::Linux) -> Result<()> {
     let some = |list: Option<usize>| list.is_some_and(|length| length > 0);
     refuse("linux.uidMappings", some(linux.uid_mappings().as_ref().map(Vec::len)))?;
     refuse("linux.gidMappings", some(linux.gid_mappings().as_ref().map(Vec::len)))?;
-    refuse("linux.netDevices", some(linux.net_devices().as_ref().map(std::collections::HashMap::len)))?;
     refuse("linux.intelRdt", linux.intel_rdt().is_some())?;
     refuse("linux.memoryPolicy", linux.memory_policy().is_some())?;
     refuse("linux.personality", linux.personality().is_some())?;
@@ -173,6 +174,19 @@ fn namespaces(linux: &oci::Linux) -> Result<Namespaces> {
     }
     refuse("linux.timeOffsets without a time namespace", all.time.is_none() && linux.time_offsets().is_some())?;
     Ok(all)
+}
+
+/// In the order of their names, so that a failure is the same one each time.
+fn net_devices(linux: &oci::Linux, net: &Origin) -> Result<Vec<NetDevice>> {
+    let all: BTreeMap<_, _> = linux.net_devices().iter().flatten().collect();
+    if !all.is_empty() && *net == Origin::Shared {
+        return Err(Error::new("linux.netDevices: the container has no network namespace of its own"));
+    }
+    let device = |(host, device): (&String, &oci::LinuxNetDevice)| {
+        let name = device.name().as_deref().filter(|name| !name.is_empty()).unwrap_or(host);
+        NetDevice::new(host, name).context(|| "linux.netDevices")
+    };
+    all.into_iter().map(device).collect()
 }
 
 fn offsets(linux: &oci::Linux) -> Result<TimeOffsets> {

@@ -1,5 +1,6 @@
 //! How a container is connected, and what it is called.
 
+mod device;
 mod mode;
 mod names;
 mod port;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use device::NetDevice;
 pub use mode::NetMode;
 pub use names::{Domain, ExtraHost, HostAddress, Hostname, Mac};
 pub use port::{Expose, HostPort, Protocol, Publish};
@@ -47,6 +49,9 @@ pub struct Net {
     /// `--add-host`.
     #[serde(default)]
     pub extra_hosts: Vec<ExtraHost>,
+    /// `--netdev`: devices of the host that it gets.
+    #[serde(default)]
+    pub devices: Vec<NetDevice>,
     /// `--conf`: a list of plugins in the place of the default network's.
     #[serde(default)]
     pub conf: Option<PathBuf>,
@@ -82,6 +87,7 @@ impl Net {
             aliases: Vec::new(),
             dns: Dns::default(),
             extra_hosts: Vec::new(),
+            devices: Vec::new(),
             conf: None,
             plugin_path: Vec::new(),
         }

@@ -213,6 +213,47 @@ fn privileged_keeps_all_of_it() {
     let run = |script: &str| sandbox.run(&["--net=none", "--privileged"], &["sh", "-c", script]);
     run("sed -n 's/^CapBnd:\t//p' /proc/self/status").expect(0, &bounding);
     run("echo changed > /proc/sys/kernel/hostname && hostname && mount -t tmpfs x /mnt && ip link add xprobe type bridge").expect(0, "changed");
+    // What it makes below its groups goes with them.
+    run("for d in /sys/fs/cgroup/*/; do mkdir $d/inner $d/inner/most; done; cd /sys/fs/cgroup/*/inner/most && echo made").expect(0, "made");
+    sandbox.assert_clean();
+}
+
+/// Requirement: NET-H2.
+#[test]
+fn privileged_has_all_devices_of_the_host() {
+    let sandbox = Sandbox::new();
+    let devices = "find /dev -path /dev/pts -prune -o -path /dev/shm -prune -o '(' -type c -o -type b ')' -exec stat -c '%n %F %t:%T %a %u:%g' {} + \
+                   | grep -v '^/dev/\\(console\\|ptmx\\|tty\\|null\\|zero\\|full\\|random\\|urandom\\) ' | sort";
+    let lines = |ended: Ended| ended.stdout.lines().map(str::to_owned).collect::<Vec<_>>();
+    let host = || lines(Ended::of(Command::new("sh").args(["-c", devices])));
+    let run = |options: &[&str], script: &str| sandbox.run(&[&["--net=none"], options].concat(), &["sh", "-c", script]);
+    // Devices may come and go meanwhile.
+    let (before, shown, after) = (host(), lines(run(&["--privileged"], devices)), host());
+    let missing: Vec<_> = before.iter().filter(|line| after.contains(line) && !shown.contains(line)).collect();
+    assert!(!before.is_empty() && missing.is_empty(), "{missing:#?}");
+    let more: Vec<_> = shown.iter().filter(|line| !before.contains(line) && !after.contains(line)).collect();
+    assert!(more.is_empty(), "{more:#?}");
+    run(&[], devices).expect(0, "");
+    run(&["--privileged"], "head -c 0 /dev/kmsg && head -c 1 /dev/zero | wc -c && tty < /dev/null")
+        .expect(1, "1\nnot a tty");
+    // In a user namespace it is root of that alone.
+    run(&["--privileged", "--userns=auto"], devices).expect(0, "");
+    sandbox.assert_clean();
+}
+
+/// Who may open a device is for the controller to say; where it is, is nobody's business.
+/// Requirement: F-devices.
+#[test]
+fn nodes_on_the_root_file_system_are_as_good_as_those_in_dev() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.rootfs();
+    let run = |options: &[&str], script: &str| {
+        let fixed = ["--net=none", "--rootfs", root.to_str().unwrap()];
+        sandbox.run(&[&fixed, options].concat(), &["sh", "-c", script])
+    };
+    let script = "busybox mknod /zero c 1 5 && busybox mknod /kmsg c 1 11 && busybox head -c 1 /zero | busybox wc -c; cat /kmsg 2>&1";
+    run(&[], script).expect(1, "1\ncat: can't open '/kmsg': Operation not permitted");
+    run(&["--privileged"], "busybox mknod /kmsg c 1 11 && busybox head -c 0 /kmsg && echo read").expect(0, "read");
     sandbox.assert_clean();
 }
 

@@ -54,10 +54,11 @@ fn members(dir: &Path) -> Vec<Pid> {
     text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }
 
-/// Removes the groups `dirs`, with the parent of each when that is empty then.
+/// Removes the groups `dirs`, with those that a privileged container has made below, and the parent of each when that is
+/// empty then.
 pub(crate) fn remove(dirs: &[PathBuf]) -> Result<()> {
     for dir in dirs {
-        remove_one(dir)?;
+        remove_trees(std::slice::from_ref(dir))?;
         // Not empty: another container's. Not permitted, not there: nothing of ours. A slice: systemd's.
         let parent = dir.parent().filter(|parent| parent.extension().is_none_or(|end| end != "slice"));
         let _ = parent.map(fs::remove_dir);

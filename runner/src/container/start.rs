@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
@@ -27,6 +26,15 @@ use crate::sys::ns::Kind;
 use crate::{fault, sys, userns};
 
 use super::{Warn, plan};
+
+/// The groups of a run.
+struct Made {
+    groups: Groups,
+    /// Held until the first process is in it.
+    scope: Option<Scope>,
+    /// Whether they say which devices may be opened, or all may.
+    guarded: bool,
+}
 
 /// A run that is about to begin.
 pub(crate) struct Start<'a> {
@@ -70,8 +78,9 @@ impl Start<'_> {
     ) -> Result<Exit> {
         let stdio = session.begin(self.spec, self.detached, (&container.dir, &container.data))?;
         let hierarchies = cgroup::of_host()?;
-        let ((ones, two), scope) = self.groups(&hierarchies, container)?;
-        let (running, netns) = self.first_process(&hierarchies, ones, two.as_deref(), &stdio, container)?;
+        let mut made = self.groups(&hierarchies, container)?;
+        let scope = made.scope.take();
+        let (running, netns) = self.first_process(&hierarchies, made, &stdio, container)?;
         if let Some(scope) = scope {
             let handed = scope.hand_over(&Group::of(&hierarchies, self.spec), &self.spec.limits);
             handed.map_err(|error| running.kill(error))?;
@@ -121,8 +130,7 @@ impl Start<'_> {
         }
     }
 
-    /// The scope, if there is one, is held until the first process is in it.
-    fn groups(&self, hierarchies: &[Hierarchy], container: &mut Container) -> Result<(Groups, Option<Scope>)> {
+    fn groups(&self, hierarchies: &[Hierarchy], container: &mut Container) -> Result<Made> {
         let group = Group::of(hierarchies, self.spec);
         if let Some((control, controllers)) = group.controllers_to_enable(&self.spec.limits) {
             container.record(&Record::Controllers { control, controllers })?;
@@ -134,38 +142,35 @@ impl Start<'_> {
         fault::point("log-cgroups")?;
         let rules = [devices::usual(), self.spec.limits.devices.clone()].concat();
         let guard = (!self.spec.process.privileged).then_some(rules.as_slice());
-        let (made, scope) = match &self.spec.scope {
+        let (groups, scope) = match &self.spec.scope {
             Some(unit) => {
-                let (made, scope) = systemd::prepare(unit, &group, &self.spec.limits, guard)?;
-                (made, Some(scope))
+                let (groups, scope) = systemd::prepare(unit, &group, &self.spec.limits, guard)?;
+                (groups, Some(scope))
             }
             None => (group.create(&self.spec.limits)?, None),
         };
-        if let Some(rules) = guard {
-            let guarded = group.guard_devices(rules)?;
-            if !guarded && self.spec.process.capabilities.bounding.has(Capability::MKNOD) {
-                return Err(Error::new(
-                    "the devices that the container opens cannot be guarded, as its cgroup could not be made; so it \
-                     may not make device nodes: drop MKNOD",
-                ));
-            }
+        let guarded = guard.map_or(Ok(true), |rules| group.guard_devices(rules))?;
+        if !guarded && self.spec.process.capabilities.bounding.has(Capability::MKNOD) {
+            return Err(Error::new(
+                "the devices that the container opens cannot be guarded, as its cgroup could not be made; so it may \
+                 not make device nodes: drop MKNOD",
+            ));
         }
         fault::point("make-cgroups")?;
-        if self.spec.namespaces.pid != NamespaceMode::Private && made.0.is_empty() && made.1.is_none() {
+        if self.spec.namespaces.pid != NamespaceMode::Private && groups.0.is_empty() && groups.1.is_none() {
             return Err(Error::new(
                 "a container without a pid namespace of its own needs a cgroup, by which all its processes can be \
                  ended, and none could be made",
             ));
         }
-        Ok((made, scope))
+        Ok(Made { groups, scope, guarded })
     }
 
     /// Starts the child; it sets itself up while this process goes on to the network.
     fn first_process(
         &self,
         hierarchies: &[Hierarchy],
-        groups: Vec<PathBuf>,
-        unified: Option<&Path>,
+        made: Made,
         stdio: &Stdio,
         container: &mut Container,
     ) -> Result<(Running<'_>, Option<OwnedFd>)> {
@@ -173,10 +178,10 @@ impl Start<'_> {
         self.prepared.pin_joined(container)?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
         let (shm, detached, data) = (self.joins.shm(), self.detached, &self.dirs.data);
-        let child =
-            Child { spec: self.spec, ops: &ops, data, place: &place, groups, hierarchies, shm, stdio, detached };
+        let (Made { groups: (groups, unified), guarded, .. }, spec, place) = (made, self.spec, &place);
+        let child = Child { spec, ops: &ops, data, place, groups, guarded, hierarchies, shm, stdio, detached };
         let unified =
-            unified.map(|dir| fs::File::open(dir).context(|| format!("open {}", dir.display()))).transpose()?;
+            unified.map(|dir| fs::File::open(&dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
         let unified = unified.as_ref().map(AsFd::as_fd);
         let clone = || clone3(namespaces::flags(self.spec), unified).context(|| "make a process in new namespaces");

@@ -33,6 +33,8 @@ pub(crate) struct Child<'a> {
     /// Where the container's changes are.
     pub(crate) place: &'a Place,
     pub(crate) groups: Vec<PathBuf>,
+    /// Whether a cgroup says which devices may be opened, or none need be kept from it.
+    pub(crate) guarded: bool,
     pub(crate) hierarchies: &'a [Hierarchy],
     /// Where `/dev/shm` comes from, if it is not the container's own.
     pub(crate) shm: Option<SharedMemory>,
@@ -53,8 +55,9 @@ impl Child<'_> {
             root: &self.spec.root,
             data: self.data,
             place: self.place,
-            // Until a device controller says which devices may be opened, those of the root file system may not.
-            nodev: !self.spec.process.privileged,
+            // Where nobody says which devices may be opened, those of the root file system may not. In a user namespace
+            // there are none to be made.
+            nodev: !self.guarded || self.spec.namespaces.user.is_some() && !self.spec.process.privileged,
             userns,
             owner: userns.and(users).map(Users::root),
             rootless: false,

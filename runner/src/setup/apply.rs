@@ -165,6 +165,7 @@ impl Setup<'_> {
                 let wishes = dev::Wishes {
                     shm_bytes: spec.shm_bytes,
                     devices: &spec.devices,
+                    all: self.process.privileged,
                     user_namespace: self.user_namespace,
                 };
                 self.null = Some(dev::build(self.root()?, &wishes)?);

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, OFlag, open, openat};
@@ -39,6 +39,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) shm_bytes: u64,
     /// Devices of the host.
     pub(crate) devices: &'a [HostDevice],
+    /// All others of the host, too.
+    pub(crate) all: bool,
     /// Nodes cannot be made, and are mounted instead.
     pub(crate) user_namespace: bool,
 }
@@ -61,6 +63,11 @@ pub(crate) fn build(root: &Root, wishes: &Wishes<'_>) -> Result<OwnedFd> {
         mkdir(&dev, name, 0o755)?;
     }
     if !wishes.user_namespace {
+        if wishes.all {
+            let mut all = Vec::new();
+            find_devices(Path::new("/dev"), &mut all)?;
+            devices(&dev, &all)?;
+        }
         devices(&dev, wishes.devices)?;
     }
     mount::attach(dev.as_fd(), root.mount_point("dev")?.as_fd()).context(|| "attach /dev")?;
@@ -74,6 +81,29 @@ pub(crate) fn build(root: &Root, wishes: &Wishes<'_>) -> Result<OwnedFd> {
         show(root, &device.host, &device.inside)?;
     }
     root.find("dev/null").context(|| "open /dev/null")
+}
+
+/// Of the host's `/dev`, what is not a device or is the container's own anyway.
+const NOT_SHOWN: [&str; 5] = ["pts", "shm", "mqueue", "console", "ptmx"];
+
+/// Finds the host's devices below `dir`, links left out.
+fn find_devices(dir: &Path, found: &mut Vec<HostDevice>) -> Result<()> {
+    let entries = fs::read_dir(dir).context(|| format!("list {}", dir.display()))?;
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let mut own = NOT_SHOWN.iter().chain(NODES.iter().map(|(name, ..)| name));
+        if dir == Path::new("/dev") && own.any(|known| name == *known) {
+            continue;
+        }
+        // One that goes away in this moment is none.
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            find_devices(&path, found)?;
+        } else if kind.is_char_device() || kind.is_block_device() {
+            found.push(HostDevice { host: path.clone(), inside: path, access: "rwm".to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// Makes nodes for those devices of the host that are wanted below /dev, with the host's owners and modes.

@@ -6,7 +6,7 @@ mod sandbox;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,6 +159,51 @@ fn cp_works_with_containers_that_run_and_that_do_not() {
     let refused = xnet(&sandbox, &["cp", "c:/nothing", &host("x")]);
     assert!(refused.stderr.contains("there is no such file"), "{}", refused.stderr);
     xnet(&sandbox, &["cp", "c:/d", "c:/e"]).code_is_not(0);
+    xnet(&sandbox, &["rm", "c"]).expect(0, "c");
+    sandbox.assert_clean();
+}
+
+/// Owners are those inside, whichever ids of the host stand for them.
+/// Requirement: F-cp, S1-U1.
+#[test]
+fn cp_works_with_a_user_namespace() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.rootfs();
+    fs::create_dir(sandbox.path("in")).unwrap();
+    fs::write(sandbox.path("in/file"), "from the host").unwrap();
+    std::os::unix::fs::chown(sandbox.path("in/file"), Some(7), Some(8)).unwrap();
+    fs::set_permissions(sandbox.path("in/file"), fs::Permissions::from_mode(0o4711)).unwrap();
+    let host = |name: &str| sandbox.path(name).to_str().unwrap().to_owned();
+    let owner = |name: &str| fs::metadata(sandbox.path(name)).map(|file| (file.uid(), file.gid())).unwrap();
+    let fixed = ["-i", "--net=none", "--name=c", "-v", "vol:/vol", "--rootfs", root.to_str().unwrap()];
+    let options = [&fixed[..], &["--userns=100000:200000:1000"]].concat();
+    let script = "busybox mkdir /own; echo mine > /own/f; busybox chown 5:6 /own/f; echo up; read line; \
+                  busybox stat -c '%n %u:%g %a' /new/file /kept/file /vol/in/file /tar/own/f; \
+                  cat /new/file && echo more >> /new/file && busybox rm -r /new && echo removed";
+    let mut running = sandbox.start_command(kept(&sandbox, &options, script));
+    assert_eq!(running.first, "up");
+    xnet(&sandbox, &["cp", &host("in"), "c:/new"]).expect(0, "");
+    xnet(&sandbox, &["cp", "-a", &host("in"), "c:/kept"]).expect(0, "");
+    xnet(&sandbox, &["cp", &host("in"), "c:/vol"]).expect(0, "");
+    xnet(&sandbox, &["cp", "-a", "c:/own", &host("out")]).expect(0, "");
+    assert_eq!(owner("out/f"), (5, 6));
+    xnet(&sandbox, &["cp", "c:/own/f", &host("mine")]).expect(0, "");
+    assert_eq!(owner("mine"), (0, 0));
+    xnet(&sandbox, &["cp", &host("in/."), "c:/tar"]).expect(0, "");
+    let archive = sandbox.command(&["cp", "c:/own", "-"]).output().unwrap().stdout;
+    let mut child = sandbox.command(&["cp", "-", "c:/tar"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&archive).unwrap();
+    assert!(child.wait().unwrap().success());
+    // Somebody whom the container does not know.
+    std::os::unix::fs::chown(sandbox.path("in/file"), Some(5000), Some(8)).unwrap();
+    let refused = xnet(&sandbox, &["cp", "-a", &host("in/file"), "c:/unknown"]);
+    assert!(refused.code != 0 && refused.stderr.contains("belongs to 5000:8"), "{}", refused.stderr);
+    running.end_input();
+    let seen: Vec<_> = std::iter::from_fn(|| Some(running.line()).filter(|line| !line.is_empty())).collect();
+    let expected = ["/new/file 0:0 4711", "/kept/file 7:8 4711", "/vol/in/file 0:0 4711", "/tar/own/f 5:6 644"];
+    assert_eq!(seen[..4], expected);
+    assert_eq!(seen[4..], ["from the hostremoved"]);
+    running.wait();
     xnet(&sandbox, &["rm", "c"]).expect(0, "c");
     sandbox.assert_clean();
 }

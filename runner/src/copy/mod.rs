@@ -15,11 +15,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, readlinkat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid};
 
 use crate::error::{Context, Error, Result};
 use crate::setup::path::Root;
-use crate::storage::tree::{self, Copier};
+use crate::storage::tree::{self, Copier, Owner};
 
 /// One side of a copy.
 #[derive(Debug)]
@@ -32,11 +31,11 @@ pub(crate) struct Side<'a> {
 
 /// How to copy.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct How {
+pub(crate) struct How<'a> {
     /// Copy what a link leads to, if the source is one.
     pub(crate) follow: bool,
-    /// The owner of the copies; that of the originals without.
-    pub(crate) owner: Option<(Uid, Gid)>,
+    /// Who the copies belong to.
+    pub(crate) owner: Owner<'a>,
 }
 
 /// What a path leads to.
@@ -78,7 +77,7 @@ pub(crate) fn find(root: &Root, path: &str, follow: bool) -> Result<Found> {
 }
 
 /// Copies what `from` names to where `to` says.
-pub(crate) fn copy(from: &Side<'_>, to: &Side<'_>, how: How) -> Result<()> {
+pub(crate) fn copy(from: &Side<'_>, to: &Side<'_>, how: How<'_>) -> Result<()> {
     let (path, contents) = contents(from.path);
     let must_be_dir = contents || path.ends_with('/');
     let source = find(from.root, path, how.follow || must_be_dir).context(|| format!("copy from {}", from.path))?;
@@ -117,7 +116,7 @@ fn destination(kind: SFlag, name: Option<&OsStr>, target: Found, path: &str) -> 
     }
 }
 
-fn into(source: &Found, place: OwnedFd, name: &OsStr, owner: Option<(Uid, Gid)>) -> Result<()> {
+fn into(source: &Found, place: OwnedFd, name: &OsStr, owner: Owner<'_>) -> Result<()> {
     if name == "." {
         // The root of the other side: filled, and otherwise left as it is.
         let from = tree::open_dir(source.parent.as_fd(), &source.name).context(|| "open it")?;

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
+use crate::spec::Users;
 
 use super::config::{Config, History, ImageConfig};
 use super::digest::Digest;
@@ -19,8 +20,8 @@ pub enum Content<'a> {
     Tar(&'a mut dyn Read),
     /// The upper directory of a container's overlay.
     Upper(BorrowedFd<'a>),
-    /// A whole root file system.
-    Tree(BorrowedFd<'a>),
+    /// A whole root file system, and the user namespace that it is seen through.
+    Tree(BorrowedFd<'a>, Option<&'a Users>),
 }
 
 impl std::fmt::Debug for Content<'_> {
@@ -28,7 +29,7 @@ impl std::fmt::Debug for Content<'_> {
         f.write_str(match self {
             Self::Tar(_) => "Tar",
             Self::Upper(_) => "Upper",
-            Self::Tree(_) => "Tree",
+            Self::Tree(..) => "Tree",
         })
     }
 }
@@ -69,8 +70,8 @@ impl Store {
         }
         let layer = match content {
             Content::Tar(reader) => ingest.layer_blob(reader)?,
-            Content::Upper(dir) => ingest.compressed(|out| write_tree(dir, Flavour::Layer, out))?,
-            Content::Tree(dir) => ingest.compressed(|out| write_tree(dir, Flavour::Whole, out))?,
+            Content::Upper(dir) => ingest.compressed(|out| write_tree(dir, Flavour::Layer, None, out))?,
+            Content::Tree(dir, users) => ingest.compressed(|out| write_tree(dir, Flavour::Whole, users, out))?,
         };
         let diff_id = ingest.stack(&layer, None)?;
         layers.push(layer);

@@ -17,8 +17,8 @@ impl Store {
         let mut layers: Vec<File> = image.layers.iter().rev().map(open).collect::<Result<_>>()?;
         match layers.len() {
             0 => super::tar::empty(out),
-            1 => write_tree(layers.remove(0).as_fd(), Flavour::Whole, out),
-            _ => write_tree(merged(&layers)?.as_fd(), Flavour::Whole, out),
+            1 => write_tree(layers.remove(0).as_fd(), Flavour::Whole, None, out),
+            _ => write_tree(merged(&layers)?.as_fd(), Flavour::Whole, None, out),
         }
     }
 }

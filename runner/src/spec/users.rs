@@ -114,11 +114,30 @@ impl Users {
         (outside(&self.uids), outside(&self.gids))
     }
 
+    /// The ids outside that stand for these; none if one of them is not mapped.
+    #[must_use]
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        let find = |maps: &[IdMap], id| maps.iter().find_map(|map| shift(map.inside, map.outside, map.count, id));
+        find(&self.uids, uid).zip(find(&self.gids, gid))
+    }
+
+    /// The ids that these, outside, stand for; what stands for none is left as it is.
+    #[must_use]
+    pub fn inside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let find = |maps: &[IdMap], id| maps.iter().find_map(|map| shift(map.outside, map.inside, map.count, id));
+        (find(&self.uids, uid).unwrap_or(uid), find(&self.gids, gid).unwrap_or(gid))
+    }
+
     /// Whether only one id is mapped, as for a user without any of its own.
     #[must_use]
     pub fn is_single(&self) -> bool {
         matches!(self.gids[..], [IdMap { count: 1, .. }])
     }
+}
+
+/// What stands for `id`, if it is among the `count` from `from` on, which those from `to` on stand for.
+fn shift(from: u32, to: u32, count: u32, id: u32) -> Option<u32> {
+    id.checked_sub(from).filter(|offset| *offset < count).map(|offset| to + offset)
 }
 
 fn check(what: &str, maps: &[IdMap]) -> Result<()> {
@@ -159,5 +178,11 @@ mod tests {
             assert!(users(bad).is_err(), "{bad:?}");
         }
         assert!(users(&["0:1000:1"]).unwrap().is_single());
+        let some = users(&["0:1000:1", "5:100000:10"]).unwrap();
+        assert_eq!(
+            [some.outside(0, 0), some.outside(7, 0), some.outside(1, 0)],
+            [Some((1000, 5)), Some((100_002, 5)), None]
+        );
+        assert_eq!([some.inside(100_002, 5), some.inside(7, 7)], [(7, 0), (7, 7)]);
     }
 }

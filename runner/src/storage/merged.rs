@@ -15,7 +15,7 @@ use crate::id::Name;
 use crate::setup::mounts;
 use crate::setup::path::Root;
 use crate::setup::trees::Maker;
-use crate::spec::{Dirs, Source, Spec};
+use crate::spec::{Dirs, Source, Spec, Users};
 use crate::state::{Container, Store, View};
 use crate::sys;
 
@@ -26,6 +26,8 @@ use super::Place;
 pub(crate) struct Merged {
     /// What the container has as `/`.
     pub(crate) root: Root,
+    /// The user namespace that the owners of its files are seen through, from outside.
+    pub(crate) users: Option<Users>,
     /// Nobody starts a container that somebody owns.
     _owned: Option<Container>,
 }
@@ -35,11 +37,11 @@ impl Merged {
     pub(crate) fn open(store: &Store, dirs: &Dirs, id: &Name) -> Result<Self> {
         let view = View::of(store, id)?;
         if view.status.is_alive() {
-            return running(&view).map(|root| Self { root, _owned: None });
+            return running(&view).map(|root| Self { root, users: translated(view.spec), _owned: None });
         }
         let owned = own(store, id)?;
         let root = stacked(&view.spec, dirs, id).context(|| "put the container's root file system together")?;
-        Ok(Self { root, _owned: Some(owned) })
+        Ok(Self { root, users: None, _owned: Some(owned) })
     }
 
     /// The root file system alone: where something is mounted, what is below it shows.
@@ -52,13 +54,18 @@ impl Merged {
             let pidfd = task.ok_or_else(|| Error::new("the container has just ended"))?;
             setns(pidfd, CloneFlags::CLONE_NEWNS).context(|| "enter the container's mount namespace")?;
             let tree = sys::mount::copy_one(root.as_fd()).context(|| "copy the mount of the root file system")?;
-            return Ok(Self { root: readable(&tree)?, _owned: None });
+            return Ok(Self { root: readable(&tree)?, users: translated(view.spec), _owned: None });
         }
         let owned = own(store, id)?;
         let place = Place::of(&dirs.data, id);
         let tree = maker(&view.spec, dirs, &place).root()?.root;
-        Ok(Self { root: readable(&tree)?, _owned: Some(owned) })
+        Ok(Self { root: readable(&tree)?, users: None, _owned: Some(owned) })
     }
+}
+
+/// Without it, or where every id stands for itself, owners are what they are on the disk.
+fn translated(spec: Spec) -> Option<Users> {
+    spec.namespaces.user.filter(|users| !users.is_identity())
 }
 
 /// The root as its first process has it.

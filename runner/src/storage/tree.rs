@@ -19,6 +19,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek64, symlinkat};
 
 use crate::error::{Context, Error, Result};
+use crate::spec::Users;
 use crate::sys::xattr;
 use crate::within::open_within;
 
@@ -57,12 +58,40 @@ pub(crate) fn open_dir(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<Owne
 /// Which entries are copied.
 pub(crate) type Filter<'a> = &'a dyn Fn(&FileStat) -> bool;
 
+/// Who a copy belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Owner<'a> {
+    /// Whoever the original belongs to.
+    #[default]
+    Same,
+    /// One for all.
+    One(u32, u32),
+    /// Whoever has the original's ids in a user namespace that the target is seen through.
+    Into(&'a Users),
+    /// Whoever has the original's ids inside of the user namespace that the original is seen through.
+    OutOf(&'a Users),
+}
+
+impl Owner<'_> {
+    fn of(self, uid: u32, gid: u32) -> Result<(Uid, Gid)> {
+        let (uid, gid) = match self {
+            Self::Same => (uid, gid),
+            Self::One(uid, gid) => (uid, gid),
+            Self::OutOf(users) => users.inside(uid, gid),
+            Self::Into(users) => users.outside(uid, gid).ok_or_else(|| {
+                Error::new(format!("it belongs to {uid}:{gid}, whom the container's user namespace does not know"))
+            })?,
+        };
+        Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
+    }
+}
+
 /// One copy under way.
 pub(crate) struct Copier<'a> {
     /// Entries that it refuses are left out, directories with all that is in them.
     pub(crate) filter: Filter<'a>,
-    /// The owner of all copies; without one they keep the originals'.
-    pub(crate) owner: Option<(Uid, Gid)>,
+    /// Who the copies belong to.
+    pub(crate) owner: Owner<'a>,
     /// Read the source as a layer: what it deletes is deleted in the copy.
     pub(crate) layer: bool,
     root: OwnedFd,
@@ -74,7 +103,7 @@ impl<'a> Copier<'a> {
     /// A copy into the directory `root`.
     pub(crate) fn new(root: BorrowedFd<'_>, filter: Filter<'a>) -> Result<Self> {
         let root = root.try_clone_to_owned().context(|| "duplicate a descriptor")?;
-        Ok(Self { filter, owner: None, layer: false, root, links: HashMap::new(), here: PathBuf::new() })
+        Ok(Self { filter, owner: Owner::Same, layer: false, root, links: HashMap::new(), here: PathBuf::new() })
     }
 
     /// Copies all that is in `from` into the root.
@@ -196,7 +225,7 @@ impl<'a> Copier<'a> {
     }
 
     fn own(&self, stat: &FileStat, to: BorrowedFd<'_>, new: &OsStr) -> Result<()> {
-        let (uid, gid) = self.owner.unwrap_or((Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)));
+        let (uid, gid) = self.owner.of(stat.st_uid, stat.st_gid)?;
         match fchownat(to, new, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW) {
             // Without the right to give files away they are the caller's, as with cp.
             Err(Errno::EPERM) if !Uid::effective().is_root() => Ok(()),

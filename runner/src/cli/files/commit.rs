@@ -78,7 +78,7 @@ impl Commit {
         }
         // A copy holds everything, and a directory is no image: either way one layer is the whole of it.
         let merged = Merged::alone(store, dirs, id)?;
-        keep(Content::Tree(merged.root.as_fd()), None)
+        keep(Content::Tree(merged.root.as_fd(), merged.users.as_ref()), None)
     }
 
     fn about(&self, parent: Option<&image::Image>, spec: &Spec) -> Result<About> {

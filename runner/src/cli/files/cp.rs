@@ -17,11 +17,12 @@ use crate::id::Name;
 use crate::image::Limits;
 use crate::image::tar::{Flavour, write_entry};
 use crate::setup::path::Root;
-use crate::spec::Dirs;
-use crate::state::{Store, View};
+use crate::spec::{Dirs, Users};
+use crate::state::Store;
 use crate::storage::Place;
 use crate::storage::merged::Merged;
-use crate::storage::tree::Copier;
+use crate::storage::tree::{Copier, Owner};
+use crate::userns;
 
 /// What is copied where: CONTAINER:PATH is in a container, - is an archive on standard input or output.
 #[derive(Debug, Args)]
@@ -59,18 +60,20 @@ impl Cp {
             (End::Container(container, path), End::Host(host)) => {
                 let merged = Merged::open(&store, dirs, &store.find(container)?)?;
                 let host_root = Root::open(Path::new("/")).context(|| "open /")?;
-                let owner = Some((Uid::effective(), Gid::effective()));
-                let how = How { follow: self.follow_link, owner: owner.filter(|_| !self.archive) };
+                let caller = Owner::One(Uid::effective().as_raw(), Gid::effective().as_raw());
+                let same = merged.users.as_ref().map_or(Owner::Same, Owner::OutOf);
+                let how = How { follow: self.follow_link, owner: if self.archive { same } else { caller } };
                 copy::copy(&Side { root: &merged.root, path }, &Side { root: &host_root, path: host }, how)?;
             }
             (End::Host(host), End::Container(container, path)) => {
                 let host_root = Root::open(Path::new("/")).context(|| "open /")?;
-                let id = store.find(container)?;
-                refuse_translated(&store, &id)?;
-                let merged = Merged::open(&store, dirs, &id)?;
-                let owner = Some((Uid::from_raw(0), Gid::from_raw(0)));
-                let how = How { follow: self.follow_link, owner: owner.filter(|_| !self.archive) };
-                copy::copy(&Side { root: &host_root, path: host }, &Side { root: &merged.root, path }, how)?;
+                let merged = Merged::open(&store, dirs, &store.find(container)?)?;
+                let (uid, gid) = merged.users.as_ref().map_or((0, 0), Users::root);
+                let same = merged.users.as_ref().map_or(Owner::Same, Owner::Into);
+                let how =
+                    How { follow: self.follow_link, owner: if self.archive { same } else { Owner::One(uid, gid) } };
+                let (from, to) = (Side { root: &host_root, path: host }, Side { root: &merged.root, path });
+                as_root_of(&merged, || copy::copy(&from, &to, how))?;
             }
             (End::Container(container, path), End::Stream) => self.pack(&store, dirs, container, path)?,
             (End::Stream, End::Container(container, path)) => unpack(&store, dirs, container, path)?,
@@ -92,39 +95,38 @@ impl Cp {
             return Err(Error::new(format!("{path}: there is no such file")));
         }
         let mut out = BufWriter::with_capacity(1 << 17, io::stdout().lock());
-        write_entry(found.parent.as_fd(), &found.name, Flavour::Whole, &mut out)?;
+        write_entry(found.parent.as_fd(), &found.name, Flavour::Whole, merged.users.as_ref(), &mut out)?;
         out.flush().context(|| "write the archive")
     }
 }
 
-/// Files made from outside would have owners that the running container's user namespace does not know.
-fn refuse_translated(store: &Store, id: &Name) -> Result<()> {
-    let view = View::of(store, id)?;
-    if view.spec.namespaces.user.is_some() && view.status.is_alive() {
-        return Err(Error::new(
-            "the container runs in a user namespace, whose owners this process cannot give to files: stop it first",
-        ));
+/// Does `work` as somebody whose files are those of the container's root. What nobody in its user namespace owns cannot be
+/// made on its file systems.
+fn as_root_of(merged: &Merged, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    match &merged.users {
+        Some(users) => userns::as_owner(users.root(), work),
+        None => work(),
     }
-    Ok(())
 }
 
 /// Unpacks standard input where it can do no harm first, and copies what has come out of it.
 fn unpack(store: &Store, dirs: &Dirs, container: &str, path: &str) -> Result<()> {
     let id: Name = store.find(container)?;
-    refuse_translated(store, &id)?;
     let merged = Merged::open(store, dirs, &id)?;
     let target = copy::directory(&merged.root, path)?;
     let place = Place::of(&dirs.data, &id).dir().join(format!("incoming-{}", Name::random()?.short()));
     fs::create_dir(&place).context(|| format!("make {}", place.display()))?;
-    let copied = fill(&place, &target);
+    let copied = fill(&place, &target, &merged);
     fs::remove_dir_all(&place).context(|| format!("remove {}", place.display()))?;
     copied
 }
 
-fn fill(place: &Path, target: &OwnedFd) -> Result<()> {
+fn fill(place: &Path, target: &OwnedFd, merged: &Merged) -> Result<()> {
     let open = || fs::File::open(place).map(OwnedFd::from).context(|| format!("open {}", place.display()));
     crate::image::unpack_tree(io::stdin().lock(), open()?, Limits::default()).context(|| "unpack the archive")?;
-    Copier::new(target.as_fd(), &|_| true)?.contents(open()?.as_fd())
+    let mut copier = Copier::new(target.as_fd(), &|_| true)?;
+    copier.owner = merged.users.as_ref().map_or(Owner::Same, Owner::Into);
+    as_root_of(merged, || copier.contents(open()?.as_fd()))
 }
 
 /// A path that begins with `/` or `.` is the host's; else what is before the first colon is a container.

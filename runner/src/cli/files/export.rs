@@ -44,7 +44,7 @@ impl Export {
             None => Box::new(io::stdout().lock()),
         };
         let mut buffered = BufWriter::with_capacity(1 << 17, &mut out);
-        write_tree(merged.root.as_fd(), Flavour::Whole, &mut buffered)?;
+        write_tree(merged.root.as_fd(), Flavour::Whole, merged.users.as_ref(), &mut buffered)?;
         buffered.flush().context(|| "write the archive")?;
         Ok(0)
     }

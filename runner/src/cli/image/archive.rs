@@ -58,7 +58,7 @@ impl Import {
         let limits = self.limits.limits();
         let store = store(dirs)?;
         let made = if is_dir {
-            store.commit(None, Content::Tree(file.as_fd()), &about, self.name.as_ref(), limits)
+            store.commit(None, Content::Tree(file.as_fd(), None), &about, self.name.as_ref(), limits)
         } else {
             store.commit(None, Content::Tar(&mut file), &about, self.name.as_ref(), limits)
         };

@@ -22,7 +22,7 @@ fn commit(store: &Store, parent: Option<&Image>, file: &str, name: Option<&str>)
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join(file), file).unwrap();
     let fd = File::open(tree.path()).unwrap();
-    let content = if parent.is_some() { Content::Upper(fd.as_fd()) } else { Content::Tree(fd.as_fd()) };
+    let content = if parent.is_some() { Content::Upper(fd.as_fd()) } else { Content::Tree(fd.as_fd(), None) };
     let name: Option<Reference> = name.map(|name| name.parse().unwrap());
     store.commit(parent, content, &About::default(), name.as_ref(), Limits::default()).unwrap()
 }
@@ -133,7 +133,9 @@ fn the_same_image_at_the_same_time_is_one_image() {
         let one = || {
             let fd = File::open(tree.path()).unwrap();
             let name = "same".parse().unwrap();
-            store.commit(None, Content::Tree(fd.as_fd()), &About::default(), Some(&name), Limits::default()).unwrap()
+            store
+                .commit(None, Content::Tree(fd.as_fd(), None), &About::default(), Some(&name), Limits::default())
+                .unwrap()
         };
         let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
         all.into_iter().map(|thread| thread.join().unwrap().layers[0].clone()).collect::<BTreeSet<_>>()

@@ -12,6 +12,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use crate::error::{Context, Error, Result};
+use crate::spec::Users;
 use crate::sys;
 
 use super::write::Writer;
@@ -36,8 +37,10 @@ const ELSEWHERE: [&[u8]; 2] = [b"overlay.redirect", b"overlay.metacopy"];
 
 /// Writes the tree below the open directory `dir` as a tar archive: entries sorted by name, hard links kept, times in
 /// whole seconds, sockets left out. The same tree gives the same bytes.
-pub fn write_tree(dir: BorrowedFd<'_>, flavour: Flavour, out: impl Write) -> Result<()> {
-    let mut tree = Tree { writer: Writer::new(out), flavour, links: BTreeMap::new() };
+///
+/// Owners are those inside of `users`, if the tree is seen through such a user namespace.
+pub fn write_tree(dir: BorrowedFd<'_>, flavour: Flavour, users: Option<&Users>, out: impl Write) -> Result<()> {
+    let mut tree = Tree { writer: Writer::new(out), flavour, users, links: BTreeMap::new() };
     // Opened anew, as what we were given may be a mere handle.
     let root = open(dir, OsStr::new("."), OFlag::O_DIRECTORY).context(|| "open the directory")?;
     tree.directory(root, b"./", 0)?;
@@ -46,23 +49,30 @@ pub fn write_tree(dir: BorrowedFd<'_>, flavour: Flavour, out: impl Write) -> Res
 
 /// Writes the one entry `name` of the open directory `parent`, with all that is below it, in the same way; `.` for the directory
 /// itself.
-pub fn write_entry(parent: BorrowedFd<'_>, name: &OsStr, flavour: Flavour, out: impl Write) -> Result<()> {
+pub fn write_entry(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    flavour: Flavour,
+    users: Option<&Users>,
+    out: impl Write,
+) -> Result<()> {
     if name == "." {
-        return write_tree(parent, flavour, out);
+        return write_tree(parent, flavour, users, out);
     }
-    let mut tree = Tree { writer: Writer::new(out), flavour, links: BTreeMap::new() };
+    let mut tree = Tree { writer: Writer::new(out), flavour, users, links: BTreeMap::new() };
     tree.child(parent, name, b"", 0)?;
     tree.writer.finish().context(|| "write the archive").map(drop)
 }
 
-struct Tree<W: Write> {
+struct Tree<'a, W: Write> {
     writer: Writer<W>,
     flavour: Flavour,
+    users: Option<&'a Users>,
     /// The first name of each file that has several.
     links: BTreeMap<(u64, u64), Vec<u8>>,
 }
 
-impl<W: Write> Tree<W> {
+impl<W: Write> Tree<'_, W> {
     /// Writes the directory `dir`, called `path` with a slash at its end, and all that is in it.
     fn directory(&mut self, dir: OwnedFd, path: &[u8], depth: usize) -> Result<()> {
         if depth > DEEPEST {
@@ -72,7 +82,7 @@ impl<W: Write> Tree<W> {
         let stat = fstat(&dir).context(failed)?;
         let all = xattrs(dir.as_fd()).context(failed)?;
         let opaque = self.flavour == Flavour::Layer && all.iter().any(|(name, _)| OPAQUE.contains(&name.as_slice()));
-        let entry = Entry { xattrs: self.kept(all, path)?, ..described(&stat, path, Kind::Directory) };
+        let entry = Entry { xattrs: self.kept(all, path)?, ..self.described(&stat, path, Kind::Directory) };
         self.write(&entry, io::empty())?;
         if opaque {
             self.mark(path, b".wh..wh..opq")?;
@@ -115,14 +125,14 @@ impl<W: Write> Tree<W> {
         };
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                let entry = described(&stat, &path, Kind::Hardlink(first.clone()));
+                let entry = self.described(&stat, &path, Kind::Hardlink(first.clone()));
                 return self.write(&entry, io::empty());
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.clone());
         }
         match kind {
             Kind::File => self.file(dir, name, &path),
-            kind => self.write(&described(&stat, &path, kind), io::empty()),
+            kind => self.write(&self.described(&stat, &path, kind), io::empty()),
         }
     }
 
@@ -135,7 +145,7 @@ impl<W: Write> Tree<W> {
             return Ok(());
         }
         let xattrs = self.kept(xattrs(file.as_fd()).context(failed)?, path)?;
-        let entry = Entry { xattrs, ..described(&stat, path, Kind::File) };
+        let entry = Entry { xattrs, ..self.described(&stat, path, Kind::File) };
         self.write(&entry, File::from(file))
     }
 
@@ -144,6 +154,22 @@ impl<W: Write> Tree<W> {
         let path = [parent, name].concat();
         let path = path.strip_prefix(b"./".as_slice()).unwrap_or(&path);
         self.writer.file(&String::from_utf8_lossy(path), 0, io::empty()).context(|| "write the archive")
+    }
+
+    fn described(&self, stat: &FileStat, path: &[u8], kind: Kind) -> Entry {
+        let is_file = kind == Kind::File;
+        let (uid, gid) = self.users.map_or((stat.st_uid, stat.st_gid), |users| users.inside(stat.st_uid, stat.st_gid));
+        Entry {
+            path: path.to_vec(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid,
+            gid,
+            mtime: (stat.st_mtime, 0),
+            xattrs: Vec::new(),
+            size: if is_file { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
+            map: None,
+        }
     }
 
     fn write(&mut self, entry: &Entry, data: impl io::Read) -> Result<()> {
@@ -164,21 +190,6 @@ impl<W: Write> Tree<W> {
             !overlay && (name.starts_with(b"user.") || name == b"security.capability")
         };
         Ok(all.into_iter().filter(|(name, _)| kept(name)).collect())
-    }
-}
-
-fn described(stat: &FileStat, path: &[u8], kind: Kind) -> Entry {
-    let is_file = kind == Kind::File;
-    Entry {
-        path: path.to_vec(),
-        kind,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mtime: (stat.st_mtime, 0),
-        xattrs: Vec::new(),
-        size: if is_file { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
-        map: None,
     }
 }
 

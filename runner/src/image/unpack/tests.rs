@@ -135,7 +135,7 @@ fn a_layer_written_from_its_directory_is_the_same_layer() {
     let first = unpacked(&tar.end()).unwrap();
     let write = |dir: &std::path::Path| {
         let mut out = Vec::new();
-        write_tree(open(dir).as_fd(), Flavour::Layer, &mut out).unwrap();
+        write_tree(open(dir).as_fd(), Flavour::Layer, None, &mut out).unwrap();
         out
     };
     let one = write(first.path());
@@ -145,7 +145,7 @@ fn a_layer_written_from_its_directory_is_the_same_layer() {
     assert_eq!(attribute(&second.path().join("d"), c"trusted.overlay.opaque").as_deref(), Some(&b"y"[..]));
     // As a whole tree, a directory of ours has no whiteouts of its own.
     let mut whole = Vec::new();
-    write_tree(open(second.path()).as_fd(), Flavour::Whole, &mut whole).unwrap();
+    write_tree(open(second.path()).as_fd(), Flavour::Whole, None, &mut whole).unwrap();
     assert!(!String::from_utf8_lossy(&whole).contains(".wh."));
 }
 

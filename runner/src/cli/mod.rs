@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Result};
 use crate::spec::Dirs;
@@ -60,7 +60,9 @@ struct Places {
     cni_conf_dir: PathBuf,
 }
 
+/// Only the one that is typed is told its options: those of all together take a millisecond.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
@@ -186,10 +188,11 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
+            let is_answer = !error.use_stderr();
+            let _ = in_full(error).print();
             // Help and version are answers; all else is a failure of ours.
             let refused = if said(&PLAIN) && !said(&ENTERING) { 1 } else { 125 };
-            return if error.use_stderr() { ExitCode::from(refused) } else { ExitCode::SUCCESS };
+            return if is_answer { ExitCode::SUCCESS } else { ExitCode::from(refused) };
         }
     };
     match cli.command.run(&cli.places) {
@@ -199,6 +202,18 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(if cli.command.is_plain() { 1 } else { error.status.code() })
         }
     }
+}
+
+/// The same answer or refusal, as it is when all commands have been told all about themselves. A command that learns its options
+/// late takes over what their struct says about itself, too, in the place of what is said about the command.
+fn in_full(error: clap::Error) -> clap::Error {
+    let mut command = Cli::command();
+    let all = command.get_subcommands().filter_map(|one| Some((one.get_name().to_owned(), one.get_about()?.clone())));
+    let all: Vec<_> = all.collect();
+    command.build();
+    let told =
+        all.into_iter().fold(command, |command, (name, about)| command.mut_subcommand(name, |one| one.about(about)));
+    told.try_get_matches().err().unwrap_or(error)
 }
 
 impl Command {

@@ -26,6 +26,7 @@ pub mod id;
 pub mod image;
 mod inspect;
 mod io;
+mod kernel_file;
 pub mod moment;
 mod monitor;
 mod namespaces;

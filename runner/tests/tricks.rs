@@ -111,7 +111,7 @@ fn mounts_are_made_apart_and_attached_complete() {
     assert_eq!(old.iter().filter(|line| !known(line)).count(), 0, "{old:#?}");
     assert!(with(&trace, "fsmount(").len() > 5 && !with(&trace, "mount_setattr(").is_empty());
     let calls = trace.iter().filter(|l| !l.contains("resumed>") && !l.contains("+++") && !l.contains("---")).count();
-    assert!(calls <= 1200, "{calls} system calls");
+    assert!(calls <= 860, "{calls} system calls");
 }
 
 /// Requirement: T9.

@@ -4,7 +4,8 @@
 //! version 2 asks a program, which is made of the list.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::str::FromStr;
@@ -99,12 +100,17 @@ pub(crate) fn can_guard(hierarchies: &[Hierarchy]) -> bool {
 
 /// The list of version 1 starts with everything, and is changed rule by rule.
 fn write(dir: &Path, rules: &[Rule]) -> Result<()> {
-    let put = |file: &str, text: &str| {
+    let open = |file: &str| {
         let path = dir.join(file);
-        fs::write(&path, text).context(|| format!("write {text:?} to {}", path.display()))
+        OpenOptions::new().write(true).open(&path).context(|| format!("open {}", path.display()))
     };
-    put("devices.deny", "a")?;
-    rules.iter().try_for_each(|rule| put(if rule.allow { "devices.allow" } else { "devices.deny" }, &rule.to_string()))
+    let (mut allow, mut deny) = (open("devices.allow")?, open("devices.deny")?);
+    // One rule a write.
+    deny.write_all(b"a").context(|| format!("refuse all devices in {}", dir.display()))?;
+    rules.iter().try_for_each(|rule| {
+        let file = if rule.allow { &mut allow } else { &mut deny };
+        file.write_all(rule.to_string().as_bytes()).context(|| format!("write the rule {rule} to {}", dir.display()))
+    })
 }
 
 /// Opcodes of linux/bpf.h, with their operands' form.
@@ -246,10 +252,11 @@ impl From<Rule> for String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::process::Command;
 
     use super::*;
-    use crate::cgroup::{Hierarchy, of_host, remove};
+    use crate::cgroup::{Hierarchy, clear, of_host};
     use crate::id::Name;
     use crate::spec::Limits;
 
@@ -272,10 +279,13 @@ mod tests {
             [Hierarchy { kind: Kind::V1 { controllers: vec!["devices".into()] }, mount: dir.path().into() }];
         let group = Group::new(&hierarchies, &"xnet".parse().unwrap(), &"one".parse().unwrap());
         group.create(&Limits::default()).unwrap();
+        let file = |name: &str| dir.path().join("xnet/one").join(name);
+        ["devices.allow", "devices.deny"].iter().for_each(|name| fs::write(file(name), "").unwrap());
         assert!(group.guard_devices(&usual()).unwrap());
-        // A plain file keeps the last word written to it.
-        assert_eq!(fs::read_to_string(dir.path().join("xnet/one/devices.allow")).unwrap(), "c 136:* rwm");
-        assert_eq!(fs::read_to_string(dir.path().join("xnet/one/devices.deny")).unwrap(), "a");
+        // A plain file keeps one write behind the other.
+        let written: String = usual().iter().map(ToString::to_string).collect();
+        assert_eq!(fs::read_to_string(file("devices.allow")).unwrap(), written);
+        assert_eq!(fs::read_to_string(file("devices.deny")).unwrap(), "a");
     }
 
     /// The kernel's own check of the program, and its answers, in a version 2 group.
@@ -303,7 +313,7 @@ mod tests {
         // A second program has to agree as well.
         group.guard_devices(&[rules[0], deny]).unwrap();
         let denied = run("echo x > /dev/null");
-        remove(&group.dirs()).unwrap();
+        clear(&group.dirs()).unwrap();
         assert_eq!(answers, [true, true, false, false]);
         assert!(!denied);
     }

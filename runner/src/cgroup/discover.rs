@@ -1,7 +1,8 @@
 //! Which hierarchies there are, from what the kernel says about this process and its mounts.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::kernel_file;
 
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Hierarchy {
     pub fn has(&self, controller: &str) -> bool {
         match &self.kind {
             Kind::V1 { controllers } => controllers.iter().any(|c| c == controller),
-            Kind::V2 => fs::read_to_string(self.mount.join("cgroup.controllers"))
+            Kind::V2 => kernel_file::value(self.mount.join("cgroup.controllers"))
                 .is_ok_and(|text| text.split_whitespace().any(|c| c == self.own_name(controller))),
         }
     }

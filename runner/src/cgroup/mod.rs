@@ -24,12 +24,14 @@ mod v2;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 pub use discover::{Hierarchy, Kind};
-pub(crate) use remove::{kill, remove, remove_trees, restore_controllers};
+pub(crate) use remove::{clear, kill, remove_trees, restore_controllers};
 
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
+use crate::kernel_file;
 use crate::spec::{Limits, Spec};
 
 use setting::Setting;
@@ -37,10 +39,15 @@ use setting::Setting;
 /// The length of a CPU period, which both versions have as their default.
 const PERIOD_US: u64 = 100_000;
 
-/// The hierarchies of this host.
+/// The hierarchies of this host, as they were when this was first asked.
 pub(crate) fn of_host() -> Result<Vec<Hierarchy>> {
-    let read = |path: &str| fs::read_to_string(path).context(|| format!("read {path}"));
-    Ok(discover::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?))
+    static FOUND: OnceLock<Vec<Hierarchy>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found.clone());
+    }
+    let read = |path: &str| kernel_file::list(path).context(|| format!("read {path}"));
+    let found = discover::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+    Ok(FOUND.get_or_init(|| found).clone())
 }
 
 /// The directories of a container's group, by version.
@@ -93,7 +100,7 @@ impl<'a> Group<'a> {
     pub(crate) fn controllers_to_enable(&self, limits: &Limits) -> Option<(PathBuf, Vec<String>)> {
         let unified = self.hierarchies.iter().find(|h| h.kind == Kind::V2)?;
         let control = unified.mount.join("cgroup.subtree_control");
-        let enabled = fs::read_to_string(&control).unwrap_or_default();
+        let enabled = kernel_file::value(&control).unwrap_or_default();
         let missing: Vec<_> = unified
             .settings(limits)
             .ok()?
@@ -180,7 +187,12 @@ impl<'a> Group<'a> {
     fn prepare_parent(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<()> {
         let parents = self.path.parent().unwrap_or(Path::new(""));
         let dir = hierarchy.mount.join(parents);
-        fs::create_dir_all(&dir).context(|| format!("make the cgroup {}", dir.display()))?;
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(&dir),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+        .context(|| format!("make the cgroup {}", dir.display()))?;
         let wanted: Vec<_> = settings.iter().map(|setting| hierarchy.own_name(&setting.controller)).collect();
         let mut level = hierarchy.mount.clone();
         if hierarchy.kind == Kind::V2 {
@@ -220,7 +232,7 @@ fn make(dir: &Path) -> Result<()> {
 }
 
 fn is_empty(dir: &Path) -> bool {
-    fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
+    kernel_file::value(dir.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
 }
 
 fn has_no_groups(dir: &Path) -> bool {

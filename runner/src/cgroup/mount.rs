@@ -1,21 +1,28 @@
 //! The hierarchies as the container sees them: the same layout as on the host, with its own group as the root.
+//!
+//! A cgroup file system that is mounted in a cgroup namespace begins at the namespace's root. Where that is the directory of a group
+//! that was just made, a copy of the host's mount, cut down to that directory, is the very same at half the calls and
+//! without the lock that all groups of the host share.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::libc::MS_PRIVATE;
 use nix::unistd::symlinkat;
 
 use crate::error::{Context, Result};
 use crate::setup::path::{Root, mkdir};
-use crate::sys::mount::{self, attr};
+use crate::sys::mount::{self, Change, attr};
 
 use super::{Hierarchy, Kind};
 
 const PLACE: &str = "sys/fs/cgroup";
 
-/// Mounts `hierarchies` under /sys/fs/cgroup of `root`. The caller is in a cgroup namespace of its own.
-pub(crate) fn attach(root: &Root, hierarchies: &[Hierarchy], writable: bool) -> Result<()> {
+/// Mounts `hierarchies` under /sys/fs/cgroup of `root`. `groups` are directories of version 1 hierarchies that the caller's
+/// cgroup namespace has as its roots, as far as they are known to be.
+pub(crate) fn attach(root: &Root, hierarchies: &[Hierarchy], groups: &[PathBuf], writable: bool) -> Result<()> {
     let target = match root.find(PLACE) {
         Ok(target) => target,
         // A kernel without cgroups.
@@ -29,11 +36,11 @@ pub(crate) fn attach(root: &Root, hierarchies: &[Hierarchy], writable: bool) -> 
             protect(&tree, writable)?;
             mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach cgroup2")
         }
-        several => attach_each(root, &target, several, writable),
+        several => attach_each(&target, several, groups, writable),
     }
 }
 
-fn attach_each(root: &Root, target: &OwnedFd, hierarchies: &[Hierarchy], writable: bool) -> Result<()> {
+fn attach_each(target: &OwnedFd, hierarchies: &[Hierarchy], groups: &[PathBuf], writable: bool) -> Result<()> {
     let options = [("source", Some("tmpfs")), ("mode", Some("755")), ("size", Some("64k"))];
     let place = mount::new(c"tmpfs", &options, QUIET).context(|| "make a tmpfs")?;
     for hierarchy in hierarchies {
@@ -42,12 +49,18 @@ fn attach_each(root: &Root, target: &OwnedFd, hierarchies: &[Hierarchy], writabl
     }
     mount::attach(place.as_fd(), target.as_fd()).context(|| format!("attach /{PLACE}"))?;
     for hierarchy in hierarchies {
-        let path = format!("{PLACE}/{}", name(hierarchy));
-        let at = root.find(&path).context(|| format!("open /{path}"))?;
-        mount::attach(new(hierarchy)?.as_fd(), at.as_fd()).context(|| format!("attach /{path}"))?;
+        let tree = match groups.iter().find(|group| group.starts_with(&hierarchy.mount)) {
+            Some(group) => mount::copy_at(group).context(|| format!("copy the mount of {}", group.display()))?,
+            None => new(hierarchy)?,
+        };
+        // The new tmpfs is ours alone, so the name is what was made above.
+        let name = name(hierarchy);
+        mount::attach_in(tree.as_fd(), place.as_fd(), &name).context(|| format!("attach /{PLACE}/{name}"))?;
     }
-    let place = root.find(PLACE).context(|| format!("open /{PLACE}"))?;
-    protect(&place, writable)
+    // Copies have the flags of the host's mounts, and hear of what is mounted there.
+    let flags = if writable { QUIET } else { QUIET | attr::RDONLY };
+    let change = Change { set: flags, propagation: MS_PRIVATE, ..Change::default() };
+    mount::change(place.as_fd(), &change, true).context(|| format!("set the flags of /{PLACE}"))
 }
 
 const QUIET: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;

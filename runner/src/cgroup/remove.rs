@@ -54,22 +54,46 @@ fn members(dir: &Path) -> Vec<Pid> {
     text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect()
 }
 
+/// Ends everything in the groups `dirs` of one container, and removes them. A group that can be removed was empty, so who
+/// is in it is asked only where that fails.
+pub(crate) fn clear(dirs: &[PathBuf]) -> Result<()> {
+    let used: Vec<_> = dirs.iter().filter(|dir| !remove_empty(dir)).cloned().collect();
+    if used.is_empty() { Ok(()) } else { kill(&used).and_then(|()| remove(&used)) }
+}
+
 /// Removes the groups `dirs`, with those that a privileged container has made below, and the parent of each when that is
 /// empty then.
-pub(crate) fn remove(dirs: &[PathBuf]) -> Result<()> {
+fn remove(dirs: &[PathBuf]) -> Result<()> {
     for dir in dirs {
         remove_trees(std::slice::from_ref(dir))?;
-        // Not empty: another container's. Not permitted, not there: nothing of ours. A slice: systemd's.
-        let parent = dir.parent().filter(|parent| parent.extension().is_none_or(|end| end != "slice"));
-        let _ = parent.map(fs::remove_dir);
+        remove_parent(dir);
     }
     Ok(())
+}
+
+/// Answers whether the group is gone, and with it its parent, if that was its last.
+fn remove_empty(dir: &Path) -> bool {
+    let gone = matches!(removal(dir), None | Some(Errno::ENOENT));
+    if gone {
+        remove_parent(dir);
+    }
+    gone
+}
+
+/// Not empty: another container's. Not permitted, not there: nothing of ours. A slice: systemd's.
+fn remove_parent(dir: &Path) {
+    let parent = dir.parent().filter(|parent| parent.extension().is_none_or(|end| end != "slice"));
+    let _ = parent.map(fs::remove_dir);
+}
+
+fn removal(dir: &Path) -> Option<Errno> {
+    fs::remove_dir(dir).err().and_then(|error| error.raw_os_error()).map(Errno::from_raw)
 }
 
 fn remove_one(dir: &Path) -> Result<()> {
     let mut last = None;
     let gone = retry(|| {
-        last = fs::remove_dir(dir).err().and_then(|e| e.raw_os_error()).map(Errno::from_raw);
+        last = removal(dir);
         matches!(last, None | Some(Errno::ENOENT))
     });
     if gone {

@@ -3,10 +3,11 @@
 //! The two versions count the same things in other files and other units. What a host does not count is absent, and not
 //! zero.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::kernel_file;
 
 use super::{Group, Kind};
 
@@ -101,7 +102,15 @@ impl Group<'_> {
     }
 }
 
-/// How many processes of the groups `dirs` were killed because the memory was used up. Asked for before they go.
+impl Group<'_> {
+    /// How many processes were killed because the memory was used up. Asked for before the groups go.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let counting = self.hierarchies.iter().find(|h| h.has("memory"));
+        counting.map_or(0, |hierarchy| oom_kills(&[self.dir(hierarchy)]))
+    }
+}
+
+/// The same of the groups `dirs`, of which it is not known who counts memory.
 pub(crate) fn oom_kills(dirs: &[PathBuf]) -> u64 {
     let of = |dir: &PathBuf| {
         let one = keyed(dir, "memory.oom_control", "oom_kill");
@@ -198,7 +207,7 @@ fn io_v2(dir: &Path) -> Io {
 }
 
 fn read(dir: &Path, file: &str) -> String {
-    fs::read_to_string(dir.join(file)).unwrap_or_default()
+    kernel_file::list(dir.join(file)).unwrap_or_default()
 }
 
 /// The file's one number; none for `max`.
@@ -215,6 +224,8 @@ fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::cgroup::Hierarchy;
 

@@ -100,11 +100,11 @@ fn removal_takes_an_empty_parent_along_and_leaves_a_used_one() {
     for group in &groups {
         group.create(&Limits::default()).unwrap();
     }
-    remove(&groups[0].dirs()).unwrap();
+    clear(&groups[0].dirs()).unwrap();
     assert!(dir.path().join("pids/xnet/two").is_dir());
-    remove(&groups[1].dirs()).unwrap();
+    clear(&groups[1].dirs()).unwrap();
     assert!(!dir.path().join("pids/xnet").exists());
-    remove(&groups[1].dirs()).unwrap();
+    clear(&groups[1].dirs()).unwrap();
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_version_1_group_is_killed_process_by_process() {
     // They are this process' children, so somebody has to reap them for the group to become empty.
     let reaper = std::thread::spawn(move || children.iter_mut().all(|child| child.wait().unwrap().code().is_none()));
     kill(&dirs).unwrap();
-    remove(&dirs).unwrap();
+    clear(&dirs).unwrap();
     assert!(reaper.join().unwrap(), "a process was not killed");
     assert!(!dirs[0].parent().unwrap().exists());
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Context, Result};
+use crate::kernel_file;
 use crate::spec::{Limits, ThrottleKind, Total};
 
 use super::setting::{Setting, device_number};
@@ -89,8 +90,8 @@ pub(super) fn inherit_cpuset(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
     let Some(above) = dir.parent() else { return Ok(()) };
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let (from, to) = (above.join(file), dir.join(file));
-        if fs::read_to_string(&to).is_ok_and(|text| text.trim().is_empty()) {
-            let value = fs::read_to_string(&from).context(|| format!("read {}", from.display()))?;
+        if kernel_file::value(&to).is_ok_and(|text| text.trim().is_empty()) {
+            let value = kernel_file::value(&from).context(|| format!("read {}", from.display()))?;
             fs::write(&to, value.trim()).context(|| format!("write {}", to.display()))?;
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Context, Error, Result};
+use crate::kernel_file;
 use crate::spec::{Limits, ThrottleKind, Total};
 
 use super::PERIOD_US;
@@ -101,7 +102,10 @@ pub(super) fn weight(shares: u64) -> u64 {
 /// Lets the children of the group `dir` use `controllers`.
 pub(super) fn enable(dir: &Path, controllers: &[&str]) -> Result<()> {
     let control = dir.join("cgroup.subtree_control");
-    let enabled = fs::read_to_string(&control).unwrap_or_default();
+    if controllers.is_empty() {
+        return Ok(());
+    }
+    let enabled = kernel_file::value(&control).unwrap_or_default();
     for controller in controllers.iter().filter(|c| !enabled.split_whitespace().any(|e| e == **c)) {
         fs::write(&control, format!("+{controller}")).context(|| {
             format!("enable the cgroup controller {controller:?}: write +{controller} to {}", control.display())

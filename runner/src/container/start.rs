@@ -80,13 +80,13 @@ impl Start<'_> {
         let hierarchies = cgroup::of_host()?;
         let mut made = self.groups(&hierarchies, container)?;
         let scope = made.scope.take();
-        let (running, netns) = self.first_process(&hierarchies, made, &stdio, container)?;
+        let (running, task, netns) = self.first_process(&hierarchies, made, &stdio, container)?;
         if let Some(scope) = scope {
             let handed = scope.hand_over(&Group::of(&hierarchies, self.spec), &self.spec.limits);
             handed.map_err(|error| running.kill(error))?;
         }
         drop(stdio);
-        let wired = self.wire(&running, netns, container, session, warn);
+        let wired = self.wire((&running, task), netns, container, session, warn);
         let attended = wired.and_then(|(connected, started_at)| {
             let code = running.attend(!self.detached, session.pump(), &mut || {
                 self.executed(&running, container)?;
@@ -118,9 +118,9 @@ impl Start<'_> {
     }
 
     fn ended(&self, code: u8, started_at: Moment, container: &Container, hierarchies: &[Hierarchy]) -> Exit {
-        let groups = Group::of(hierarchies, self.spec).dirs();
+        let group = Group::of(hierarchies, self.spec);
         Exit {
-            oom_killed: cgroup::stats::oom_kills(&groups) > 0,
+            oom_killed: group.oom_kills() > 0,
             exit_code: Some(code),
             started_at: Some(started_at),
             finished_at: Some(Moment::now()),
@@ -173,7 +173,7 @@ impl Start<'_> {
         made: Made,
         stdio: &Stdio,
         container: &mut Container,
-    ) -> Result<(Running<'_>, Option<OwnedFd>)> {
+    ) -> Result<(Running<'_>, Task, Option<OwnedFd>)> {
         let ops = plan(self.spec, &self.prepared);
         self.prepared.pin_joined(container)?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
@@ -194,12 +194,12 @@ impl Start<'_> {
                 drop(theirs);
                 fault::point("clone")?;
                 let running = Running { pid, pidfd, channel: ours, signals: self.signals };
-                let Task { pid, start } = Task::of(pid);
-                let known = container.record(&Record::Process { pid, start });
+                let task = Task::of(pid);
+                let known = container.record(&Record::Process { pid: task.pid, start: task.start });
                 let mapped = known.and_then(|()| self.map_users(&running, &child));
                 let netns = mapped.and_then(|()| self.netns(&running));
                 match netns {
-                    Ok(netns) => Ok((running, netns)),
+                    Ok(netns) => Ok((running, task, netns)),
                     Err(error) => Err(running.kill(error)),
                 }
             }
@@ -230,7 +230,7 @@ impl Start<'_> {
     /// Has the network made, tells the world, and lets the child go on.
     fn wire(
         &self,
-        running: &Running<'_>,
+        (running, task): (&Running<'_>, Task),
         netns: Option<OwnedFd>,
         container: &mut Container,
         session: &mut Session,
@@ -238,7 +238,7 @@ impl Start<'_> {
     ) -> Result<(Connected, Moment)> {
         let (connected, files) = self.prepared.connect(container, self.store, netns.as_ref(), warn)?;
         session.connect(&running.channel, self.spec.io.size, Some((&container.dir, &running.pidfd)))?;
-        let started_at = self.publish(running, container, session.holder())?;
+        let started_at = self.publish(task, container, session.holder())?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.
         let _ = running.channel.network_ready(&files, &self.etc(running, &files)?);
@@ -256,9 +256,8 @@ impl Start<'_> {
     }
 
     /// Tells the world. Answers when the run has begun.
-    fn publish(&self, running: &Running<'_>, container: &Container, holder: Task) -> Result<Moment> {
+    fn publish(&self, Task { pid, start }: Task, container: &Container, holder: Task) -> Result<Moment> {
         let started_at = Moment::now();
-        let Task { pid, start } = Task::of(running.pid);
         container.publish(&Info {
             id: self.spec.id.clone(),
             pid,

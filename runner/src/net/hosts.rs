@@ -7,6 +7,7 @@
 //! start; they hear of it once its command was executed ([`announce`]), which nobody has to wait for.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -38,13 +39,17 @@ pub(super) fn write(store: &Store, connected: &Connected, net: &Net, resolv: &st
 
 fn put(path: &Path, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o644).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC);
-    let write = |file: File| {
-        // Whatever mask the caller of xnet has.
-        file.set_permissions(Permissions::from_mode(0o644))?;
-        replace(&file, text)
+    options.write(true).create_new(true).mode(0o644).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC);
+    // Whatever mask the caller of xnet has.
+    let permit = |file: &File| file.set_permissions(Permissions::from_mode(0o644));
+    let written = match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let old = options.create_new(false).open(path);
+            old.and_then(|file| permit(&file).and_then(|()| replace(&file, text)))
+        }
+        new => new.and_then(|file| permit(&file).and_then(|()| file.write_all_at(text.as_bytes(), 0))),
     };
-    options.open(path).and_then(write).context(|| format!("write {}", path.display()))
+    written.context(|| format!("write {}", path.display()))
 }
 
 /// Gives a container the files of the one whose network it shares: the very same, under a name of its own, so that what

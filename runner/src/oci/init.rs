@@ -18,7 +18,7 @@ use crate::process::channel::ChildEnd;
 use crate::process::exec::{self, Command};
 use crate::process::signals;
 use crate::seccomp::{self, Filter};
-use crate::setup::apply::{Setup, Trees};
+use crate::setup::apply::{Masks, Setup, Trees};
 use crate::setup::files::Files;
 use crate::setup::path::Root;
 use crate::setup::trees::Maker;
@@ -116,11 +116,12 @@ impl Init<'_> {
                 owner: None,
                 rootless: false,
             },
+            groups_are_roots: false,
             tasks: None,
             etc: Vec::new(),
             trees: Trees::default(),
             user_namespace: false,
-            empty: None,
+            masks: Masks::default(),
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,
             process: &plan.process,

@@ -11,7 +11,7 @@ use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
 use crate::io::streams::Stdio;
 use crate::seccomp;
-use crate::setup::apply::{Setup, Trees};
+use crate::setup::apply::{Masks, Setup, Trees};
 use crate::setup::files::Files;
 use crate::setup::trees::Maker;
 use crate::setup::{Op, SharedMemory};
@@ -89,11 +89,12 @@ impl Child<'_> {
         let filters = seccomp::filters(&self.spec.security, self.spec.process.capabilities.bounding)?;
         let mut setup = Setup {
             maker: self.maker(None),
+            groups_are_roots: false,
             tasks: None,
             etc: Vec::new(),
             trees: Trees::default(),
             user_namespace: self.spec.namespaces.user.is_some(),
-            empty: None,
+            masks: Masks::default(),
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,
             process: &self.spec.process,

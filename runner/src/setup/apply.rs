@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -38,6 +38,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) maker: Maker<'a>,
     /// Directories of the version 1 groups to join.
     pub(crate) groups: Vec<PathBuf>,
+    /// Whether they are the roots of this process' cgroup namespace.
+    pub(crate) groups_are_roots: bool,
     /// Their `tasks` files, if the parent had to open them.
     pub(crate) tasks: Option<Vec<fs::File>>,
     /// The hierarchies to show under /sys/fs/cgroup.
@@ -68,9 +70,19 @@ pub(crate) struct Setup<'a> {
     pub(crate) root: Option<Root>,
     /// The real /dev/null, once it is made.
     pub(crate) null: Option<OwnedFd>,
-    /// An empty directory, read-only, once something was masked.
-    pub(crate) empty: Option<OwnedFd>,
+    /// What was mounted over the first paths that were masked.
+    pub(crate) masks: Masks,
 }
+
+/// One empty directory and one empty file serve all masks.
+#[derive(Debug, Default)]
+pub(crate) struct Masks {
+    dir: Option<OwnedFd>,
+    file: Option<OwnedFd>,
+}
+
+/// The flags of what is empty.
+const EMPTY: u64 = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
 
 /// What is to be attached.
 #[derive(Debug, Default)]
@@ -99,7 +111,10 @@ impl Setup<'_> {
             }
             Op::Session => setsid().map(drop).context(|| "setsid"),
             Op::JoinCgroups => self.join_cgroups(),
-            Op::CgroupNamespace => unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "unshare"),
+            Op::CgroupNamespace => {
+                self.groups_are_roots = true;
+                unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "unshare")
+            }
             Op::JoinNet(path) => join_net(path),
             Op::Loopback => sys::link::loopback_up().context(|| "SIOCSIFFLAGS"),
             Op::Hostname(name) => sethostname(name).context(|| "sethostname"),
@@ -159,7 +174,12 @@ impl Setup<'_> {
                 let readonly = if *writable { 0 } else { attr::RDONLY };
                 self.attach_new(c"sysfs", &[("source", Some("sysfs"))], quiet | readonly, "sys")
             }
-            Op::Cgroups { writable } => crate::cgroup::mount::attach(self.root()?, self.hierarchies, *writable),
+            Op::Cgroups { writable } => {
+                // A user namespace cannot change the flags of what it has copied.
+                let known = self.groups_are_roots && !self.user_namespace;
+                let groups = if known { self.groups.as_slice() } else { &[] };
+                crate::cgroup::mount::attach(self.root()?, self.hierarchies, groups, *writable)
+            }
             Op::Dev => {
                 let spec = self.maker.root;
                 let wishes = dev::Wishes {
@@ -257,27 +277,21 @@ impl Setup<'_> {
         let Some(target) = self.find(path)? else { return Ok(()) };
         let is_dir =
             nix::sys::stat::fstat(&target).context(|| "stat")?.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR;
-        let source = match &self.null {
-            Some(null) if !is_dir => null.as_fd(),
-            _ => self.empty()?,
+        let first = if is_dir { &self.masks.dir } else { &self.masks.file };
+        let tree = match (first, &self.null) {
+            // With the flags that it has. It is attached; before Linux 6.15 nothing else could be copied.
+            (Some(first), _) => sys::mount::copy_one(first.as_fd()).context(|| "copy the empty mount")?,
+            (None, Some(null)) if !is_dir => {
+                let tree = sys::mount::copy_one(null.as_fd()).context(|| "copy /dev/null")?;
+                sys::mount::set_flags(tree.as_fd(), EMPTY).context(|| "make it read-only")?;
+                tree
+            }
+            (None, _) => new_empty().context(|| "make an empty file system")?,
         };
-        let tree = match sys::mount::copy_one(source) {
-            // Before Linux 6.15 what is attached nowhere cannot be copied: every mask has an empty directory of its own.
-            Err(Errno::EINVAL) if is_dir => new_empty(),
-            copy => copy,
-        };
-        let tree = tree.context(|| "copy the empty mount")?;
-        let flags = attr::RDONLY | attr::NOSUID | attr::NOEXEC;
-        sys::mount::set_flags(tree.as_fd(), flags).context(|| "make it read-only")?;
-        sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")
-    }
-
-    /// One empty directory serves all masks.
-    fn empty(&mut self) -> Result<BorrowedFd<'_>> {
-        if self.empty.is_none() {
-            self.empty = Some(new_empty().context(|| "make an empty file system")?);
-        }
-        self.empty.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::new("there is no empty directory"))
+        sys::mount::attach(tree.as_fd(), target.as_fd()).context(|| "attach it")?;
+        let first = if is_dir { &mut self.masks.dir } else { &mut self.masks.file };
+        first.get_or_insert(tree);
+        Ok(())
     }
 
     fn read_only(&self, path: &Path) -> Result<()> {
@@ -309,7 +323,7 @@ impl Setup<'_> {
         })?;
         umount2(".", MntFlags::MNT_DETACH).context(|| "let go of the old root")?;
         chdir("/").context(|| "chdir /")?;
-        (self.root, self.null, self.empty) = (None, None, None);
+        (self.root, self.null, self.masks) = (None, None, Masks::default());
         Ok(())
     }
 }
@@ -323,7 +337,7 @@ fn public_directory() -> Result<Root> {
 
 fn new_empty() -> nix::Result<OwnedFd> {
     let options = [("source", Some("tmpfs")), ("mode", Some("755")), ("size", Some("4k"))];
-    sys::mount::new(c"tmpfs", &options, attr::RDONLY)
+    sys::mount::new(c"tmpfs", &options, EMPTY)
 }
 
 fn mount_flags(path: &str, flags: MsFlags) -> Result<()> {

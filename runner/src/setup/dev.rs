@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, makedev, mknodat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
 use crate::error::{Context, Error, Result};
@@ -49,13 +49,14 @@ pub(crate) struct Wishes<'a> {
 pub(crate) fn build(root: &Root, wishes: &Wishes<'_>) -> Result<OwnedFd> {
     let options = [("source", Some("tmpfs")), ("mode", Some("755")), ("size", Some("65536k"))];
     let dev = mount::new(c"tmpfs", &options, attr::NOSUID | attr::NOEXEC).context(|| "make a tmpfs")?;
-    for (name, major, minor) in NODES {
-        if wishes.user_namespace {
-            place(dev.as_fd(), name)?;
-        } else {
-            node(dev.as_fd(), name, major, minor)?;
-        }
-    }
+    // The nodes are for everybody, whatever the mask says.
+    let mask = umask(Mode::empty());
+    let nodes = NODES.iter().try_for_each(|(name, major, minor)| match wishes.user_namespace {
+        true => place(dev.as_fd(), name),
+        false => node(dev.as_fd(), name, *major, *minor),
+    });
+    umask(mask);
+    nodes?;
     for (name, target) in LINKS {
         symlinkat(target, &dev, name).context(|| format!("ln -s {target} /dev/{name}"))?;
     }
@@ -148,9 +149,7 @@ fn show(root: &Root, host: &Path, inside: &Path) -> Result<()> {
 
 fn node(dev: BorrowedFd<'_>, name: &str, major: u64, minor: u64) -> Result<()> {
     let mode = Mode::from_bits_truncate(0o666);
-    mknodat(dev, name, SFlag::S_IFCHR, mode, makedev(major, minor)).context(|| format!("mknod /dev/{name}"))?;
-    // The umask has had its say in mknod.
-    fchmodat(dev, name, mode, FchmodatFlags::FollowSymlink).context(|| format!("chmod /dev/{name}"))
+    mknodat(dev, name, SFlag::S_IFCHR, mode, makedev(major, minor)).context(|| format!("mknod /dev/{name}"))
 }
 
 fn attach_below(root: &Root, wishes: &Wishes<'_>) -> Result<()> {

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Name;
+use crate::kernel_file;
 use crate::moment::Moment;
 use crate::sys;
 
@@ -107,7 +108,7 @@ pub(crate) fn start_time(pid: Pid) -> Option<u64> {
 }
 
 fn stat(pid: Pid) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+    kernel_file::value(format!("/proc/{pid}/stat")).ok()
 }
 
 /// Field `number` of proc_pid_stat(5), from the third on.

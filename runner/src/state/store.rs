@@ -220,7 +220,12 @@ impl Store {
     /// Lets go of a container for whose run nothing is left to be undone.
     pub(crate) fn release(&self, container: Container) -> Result<()> {
         let _guard = self.guard()?;
-        fs::remove_dir_all(&container.dir).context(|| format!("remove {}", container.dir.display()))
+        let dir = &container.dir;
+        // As a rule there is nothing else; and nobody is surprised by a directory without its lock, as the guard is ours.
+        for name in ["net.lock", "info.json", "net.json", LOG, "lock"] {
+            let _ = fs::remove_file(dir.join(name));
+        }
+        fs::remove_dir(dir).or_else(|_| fs::remove_dir_all(dir)).context(|| format!("remove {}", dir.display()))
     }
 
     /// Writes down that somebody is ending container `id`, for its monitor to see.

@@ -56,7 +56,7 @@ fn one(store: &Store, container: &Container, record: &Record) -> Result<()> {
         Record::Volume { .. } if container.keeps_volumes() => Ok(()),
         Record::Volume { data, name } => Volumes::of(data).remove(name),
         Record::Controllers { control, controllers } => cgroup::restore_controllers(control, controllers),
-        Record::Cgroups { dirs } => cgroup::kill(dirs).and_then(|()| cgroup::remove(dirs)),
+        Record::Cgroups { dirs } => cgroup::clear(dirs),
         Record::Scope { unit } => unit.stop(),
         Record::Process { pid, start } => kill(Task { pid: *pid, start: *start }),
         Record::Netns { path } => net::pin::release(path),

@@ -102,6 +102,11 @@ impl Place {
 
     /// Removes it all. What is not there need not be removed.
     pub(crate) fn remove(&self) -> Result<()> {
+        // Most of it is empty, in an overlay that has never waited for the disk but for the mark that says so.
+        let marked = self.work().join("work/incompat/volatile");
+        let _ = fs::remove_file(marked.join("dirty"));
+        let _ = marked.ancestors().take(4).try_for_each(fs::remove_dir);
+        let _ = fs::remove_dir(self.merged());
         match fs::remove_dir_all(&self.0) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).context(|| format!("remove {}", self.0.display()))

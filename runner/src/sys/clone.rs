@@ -1,11 +1,13 @@
 //! `clone3`, for the flags that the C library's `fork` does not pass on.
 
-use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Pid;
+
+use super::status;
 
 /// Which side of the clone this is.
 #[derive(Debug)]
@@ -26,9 +28,8 @@ pub(crate) enum Cloned {
 /// Refused with `EBUSY` when the process has more than one thread: the child would own locks which no
 /// thread is left to release.
 pub(crate) fn clone3(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Cloned> {
-    if fs::read_dir("/proc/self/task").map_or(0, Iterator::count) != 1 {
-        return Err(Errno::EBUSY);
-    }
+    is_alone()?;
+    status::at_first();
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is what `clone_args` asks of unused fields.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -54,6 +55,15 @@ pub(crate) fn clone3(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>) ->
 
 /// From linux/sched.h; beyond the 32 bits of the C library's constant.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Fails with `EBUSY` when this process has more than one thread: "unsharing" the thread group changes nothing in a process
+/// of one thread, and is refused in any other (`check_unshare_flags` in the kernel's `kernel/fork.c`).
+fn is_alone() -> nix::Result<()> {
+    match unshare(CloneFlags::CLONE_THREAD) {
+        Err(Errno::EINVAL) => Err(Errno::EBUSY),
+        answer => answer,
+    }
+}
 
 /// A fork whose child is the caller's sibling: a child of its parent, which alone can wait for it.
 ///

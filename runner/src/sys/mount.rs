@@ -4,7 +4,9 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use nix::NixPath;
 use nix::errno::Errno;
 use nix::libc;
 
@@ -110,6 +112,16 @@ pub(crate) fn copy_one(at: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     open_tree(at, 0)
 }
 
+/// A detached copy of the mount that `path` is on, beginning there, without what is mounted below.
+pub(crate) fn copy_at(path: &Path) -> nix::Result<OwnedFd> {
+    let cloexec = libc::O_CLOEXEC.cast_unsigned();
+    let copy = |path: &CStr| {
+        // SAFETY: the path is a C string, the rest are numbers.
+        unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), OPEN_TREE_CLONE | cloexec) }
+    };
+    owned(path.with_nix_path(copy)?)
+}
+
 fn open_tree(at: BorrowedFd<'_>, recursive: libc::c_int) -> nix::Result<OwnedFd> {
     let cloexec = libc::O_CLOEXEC.cast_unsigned();
     let flags = OPEN_TREE_CLONE | cloexec | (libc::AT_EMPTY_PATH | recursive).cast_unsigned();
@@ -165,6 +177,17 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> nix::Resul
     // SAFETY: both paths are empty C strings, the rest are numbers.
     let answer = unsafe {
         libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags)
+    };
+    Errno::result(answer).map(drop)
+}
+
+/// Attaches the detached mount `tree` onto `name`, an entry of the directory `dir` that is no link.
+pub(crate) fn attach_in(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &str) -> nix::Result<()> {
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH;
+    // SAFETY: both paths are C strings which outlive the call, the rest are numbers.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), dir.as_raw_fd(), name.as_ptr(), flags)
     };
     Errno::result(answer).map(drop)
 }

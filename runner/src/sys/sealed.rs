@@ -5,7 +5,7 @@
 //! (CVE-2019-5736). So a command that is going to enter containers first executes itself once more, from a file that is
 //! this program's and yet not the one on disk.
 //!
-//! The cheap way is an overlay of two lower layers, the program's directory and an empty one: without an upper layer it is
+//! The cheap way is an overlay of two lower layers, the program's directory and another one: without an upper layer it is
 //! read-only for ever, whoever remounts it, nothing is copied, and it is attached nowhere, so it goes with the last
 //! process that uses it. Where that is refused (no overlay, too many on top of each other, the program's file was replaced)
 //! a copy in memory serves, sealed against every change.
@@ -71,8 +71,9 @@ fn overlay() -> Result<File> {
     if what(&ours) == what(&sealed) { Ok(file) } else { Err(Error::new("this program was replaced meanwhile")) }
 }
 
-/// An overlay of `dir` and something empty. Until Linux 6.15 a layer must be attached somewhere; then a directory that
-/// has nothing to do with `dir` takes the empty one's place, and what is in it stays behind the handle.
+/// An overlay of `dir` and a directory that has nothing to do with it: an overlay that cannot be written to needs two. What
+/// is in the other one stays behind the handle. An empty file system would serve as well, since Linux 6.15, but the kernel waits for
+/// a grace period when it is let go.
 fn over(dir: &OwnedFd) -> Result<OwnedFd> {
     let tmpfs = || mount::new(c"tmpfs", &[], 0);
     let run = || open("/run", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
@@ -81,7 +82,7 @@ fn over(dir: &OwnedFd) -> Result<OwnedFd> {
         let layers = format!("/proc/self/fd/{}:/proc/self/fd/{}", dir.as_raw_fd(), other.as_raw_fd());
         mount::new(c"overlay", &[("lowerdir", Some(&layers))], mount::attr::NOSUID | mount::attr::NODEV)
     };
-    stack(tmpfs()).or_else(|_| stack(run())).context(|| "make an overlay")
+    stack(run()).or_else(|_| stack(tmpfs())).context(|| "make an overlay")
 }
 
 /// A copy of the program in memory that can never change again.

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::Pid;
 
-use super::owned;
+use super::{owned, status};
 
 /// Sends signal `number` to the process behind `pidfd`.
 pub(crate) fn send(pidfd: BorrowedFd<'_>, number: i32) -> nix::Result<()> {
@@ -23,9 +23,10 @@ pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
 }
 
 /// Gives every signal its default action. A Rust program ignores SIGPIPE, and the caller of `xnet` may have
-/// ignored others; a container's first program begins with a clean table.
+/// ignored others; a container's first program begins with a clean table. Handlers are taken away by `execve`.
 pub(crate) fn reset_actions() {
-    for number in 1..=libc::SIGRTMAX() {
+    let ignored = status::at_first().ignored;
+    for number in (1..=libc::SIGRTMAX()).filter(|number| ignored & (1 << (number - 1)) != 0) {
         // SAFETY: SIG_DFL installs no handler. The call fails for SIGKILL, SIGSTOP and the two signals which
         // the C library keeps for itself; those are at their default anyway.
         unsafe { libc::signal(number, libc::SIG_DFL) };

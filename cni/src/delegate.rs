@@ -54,7 +54,7 @@ impl<'a> Delegate<'a> {
 
     /// Starts ADD, whose result is asked for later.
     pub fn begin_add(&self) -> Result<Pending<'_>, Error> {
-        Ok(Pending { delegate: self, running: self.begin(Verb::Add)? })
+        Ok(Pending { delegate: self, work: self.begin(Verb::Add)? })
     }
 
     /// DEL.
@@ -78,11 +78,11 @@ impl<'a> Delegate<'a> {
     }
 
     fn run(&self, verb: Verb) -> Result<Output, Error> {
-        let running = self.begin(verb)?;
-        self.judge(verb, running.finish())
+        let work = self.begin(verb)?;
+        self.judge(verb, work.finish())
     }
 
-    fn begin(&self, verb: Verb) -> Result<Running<'_>, Error> {
+    fn begin(&self, verb: Verb) -> Result<Work<'_>, Error> {
         let command = Command {
             program: &self.program,
             arg0: None,
@@ -90,7 +90,14 @@ impl<'a> Delegate<'a> {
             stdin: &self.call.stdin,
             timeout: self.timeout,
         };
-        exec::begin(&command, &self.call.stdin).map_err(|error| self.explain(verb, error))
+        let begun = match self.call.start {
+            None => exec::begin(&command, &self.call.stdin).map(Work::Running),
+            Some(start) => match start(&command) {
+                Err(error @ exec::Error::Start { .. }) => Err(error),
+                done => Ok(Work::Done(done)),
+            },
+        };
+        begun.map_err(|error| self.explain(verb, error))
     }
 
     /// DEL after an ADD of which nobody knows what it has done. What hung once may hang again, so it gets little time.
@@ -123,18 +130,36 @@ impl<'a> Delegate<'a> {
     }
 }
 
+/// A call of a delegate.
+#[derive(Debug)]
+enum Work<'a> {
+    /// By a process.
+    Running(Running<'a>),
+    /// By the caller's own code, which has come to its end.
+    Done(Result<Output, exec::Error>),
+}
+
+impl Work<'_> {
+    fn finish(self) -> Result<Output, exec::Error> {
+        match self {
+            Work::Running(running) => running.finish(),
+            Work::Done(outcome) => outcome,
+        }
+    }
+}
+
 /// An ADD under way.
 #[derive(Debug)]
 pub struct Pending<'a> {
     delegate: &'a Delegate<'a>,
-    running: Running<'a>,
+    work: Work<'a>,
 }
 
 impl Pending<'_> {
     /// The delegate's result; see [`Delegate::add`].
     pub fn finish(self) -> Result<AddResult, Error> {
-        let Pending { delegate, running } = self;
-        let outcome = running.finish();
+        let Pending { delegate, work } = self;
+        let outcome = work.finish();
         // A refusal is to be believed: nothing was reserved. An end without an answer is not.
         let answered = outcome.as_ref().is_ok_and(|output| output.status.signal().is_none());
         let output = match delegate.judge(Verb::Add, outcome) {

@@ -8,6 +8,7 @@ mod static_ipam;
 
 use std::process::ExitCode;
 
+use cni::plugin::World;
 use host_local::HostLocal;
 // Nothing of it is called. It brings the answer to a question of the standard library that would else be libc's, at 128 KB
 // (docs/decisions/0003-release-link.md).
@@ -17,11 +18,17 @@ use static_ipam::Static;
 /// The names of the plugins in this crate.
 pub const NAMES: &[&str] = &["host-local", "static"];
 
-/// Serves one call as the plugin of this name; `None` if there is no such plugin.
+/// Serves one call as the plugin of this name, from this process; `None` if there is no such plugin.
 pub fn run(name: &str) -> Option<ExitCode> {
+    let known = NAMES.contains(&name);
+    known.then(cni::plugin::process).and_then(|world| serve(name, world)).map(ExitCode::from)
+}
+
+/// Serves one call as the plugin of this name and returns the exit status; `None` if there is no such plugin.
+pub fn serve(name: &str, world: World<'_>) -> Option<u8> {
     match name {
-        "host-local" => Some(cni::plugin::main(&HostLocal)),
-        "static" => Some(cni::plugin::main(&Static)),
+        "host-local" => Some(cni::plugin::run(&HostLocal, world)),
+        "static" => Some(cni::plugin::run(&Static, world)),
         _ => None,
     }
 }

@@ -51,6 +51,9 @@ pub mod vrf;
 
 use std::process::ExitCode;
 
+use cni::exec::Start;
+use cni::plugin::{World, run_with};
+
 /// The names of the plugins in this crate.
 pub const NAMES: &[&str] = &[
     "bandwidth",
@@ -75,23 +78,34 @@ pub const NAMES: &[&str] = &[
 #[must_use]
 pub fn run(name: &str) -> Option<ExitCode> {
     match name {
-        "bandwidth" => Some(cni::plugin::main(&bandwidth::Bandwidth)),
-        "bridge" => Some(cni::plugin::main(&bridge::Bridge)),
-        "dummy" => Some(cni::plugin::main(&dummy::Dummy)),
-        "firewall" => Some(cni::plugin::main(&firewall::Firewall)),
-        "host-device" => Some(cni::plugin::main(&host_device::HostDevice)),
-        "ipvlan" => Some(cni::plugin::main(&ipvlan::Ipvlan)),
-        "loopback" => Some(cni::plugin::main(&loopback::Loopback)),
-        "macvlan" => Some(cni::plugin::main(&macvlan::Macvlan)),
-        "portmap" => Some(cni::plugin::main(&portmap::Portmap)),
-        "ptp" => Some(cni::plugin::main(&ptp::Ptp)),
-        "sbr" => Some(cni::plugin::main(&sbr::Sbr)),
         "tap" => Some(tap::main()),
-        "tuning" => Some(cni::plugin::main(&tuning::Tuning)),
-        "vlan" => Some(cni::plugin::main(&vlan::Vlan)),
-        "vrf" => Some(cni::plugin::main(&vrf::Vrf)),
+        name if NAMES.contains(&name) => serve(name, cni::plugin::process(), None).map(ExitCode::from),
         _ => None,
     }
+}
+
+/// Serves one call as the plugin called `name` and returns the exit status. Its delegates are started by `start`, if it is
+/// given. `None` for a name that there is none of, and for `tap`, which may execute its own program once more and so needs
+/// a process that was started by this name.
+#[must_use]
+pub fn serve(name: &str, world: World<'_>, start: Option<Start>) -> Option<u8> {
+    Some(match name {
+        "bandwidth" => run_with(&bandwidth::Bandwidth, world, start),
+        "bridge" => run_with(&bridge::Bridge, world, start),
+        "dummy" => run_with(&dummy::Dummy, world, start),
+        "firewall" => run_with(&firewall::Firewall, world, start),
+        "host-device" => run_with(&host_device::HostDevice, world, start),
+        "ipvlan" => run_with(&ipvlan::Ipvlan, world, start),
+        "loopback" => run_with(&loopback::Loopback, world, start),
+        "macvlan" => run_with(&macvlan::Macvlan, world, start),
+        "portmap" => run_with(&portmap::Portmap, world, start),
+        "ptp" => run_with(&ptp::Ptp, world, start),
+        "sbr" => run_with(&sbr::Sbr, world, start),
+        "tuning" => run_with(&tuning::Tuning, world, start),
+        "vlan" => run_with(&vlan::Vlan, world, start),
+        "vrf" => run_with(&vrf::Vrf, world, start),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ mod node;
 mod sandbox;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use node::node;
-use sandbox::{Ended, Sandbox};
+use sandbox::{Ended, Sandbox, executable};
 
 /// The system calls of a second run, when what the first one makes is there.
 fn trace(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
@@ -114,30 +115,68 @@ fn mounts_are_made_apart_and_attached_complete() {
     assert!(calls <= 860, "{calls} system calls");
 }
 
+/// Neither waits for the other before both have done their part.
+///
 /// Requirement: T9.
 #[test]
 fn the_root_is_prepared_while_the_network_is_wired() {
     let trace = on_the_bridge();
     let born = place(&trace, &["clone3(", "CLONE_NEWNET"]);
-    let child = trace[born..].iter().find_map(|l| l.contains("setsid(").then(|| l.split(' ').next().unwrap())).unwrap();
-    let plugin = trace[place(&trace, &["/.plugins/bridge\""])].split(' ').next().unwrap();
-    let end = place(&trace, &[&format!("{plugin} "), "+++ exited"]);
-    let overlay = place(&trace, &[&format!("{child} "), "fsopen(\"overlay\""]);
-    assert!(overlay < end, "the overlay came after the network");
+    let process = |line: &str| format!("{} ", line.split(' ').next().unwrap());
+    let child = trace[born..].iter().find(|l| l.contains("setsid(")).map(|line| process(line)).unwrap();
+    assert!(place(&trace, &[&child, "fsopen(\"overlay\""]) < place(&trace, &[&child, "recvmsg(3"]));
+    // The first other process serves the plugin.
+    let plugin = place(&trace, &["clone3({flags=CLONE_PIDFD,"]);
+    let parent = process(&trace[born]);
+    let own: Vec<_> = trace[born..plugin].iter().filter(|line| line.starts_with(&parent)).collect();
+    let waits = |line: &&&String| [" poll(", "recvmsg(", "recvfrom("].iter().any(|call| line.contains(call));
+    assert_eq!(own.iter().filter(|line| waits(line)).count(), 0, "{own:#?}");
+}
+
+/// The beginnings of processes that are no containers'.
+fn births(trace: &[String]) -> Vec<&String> {
+    let is_birth = |line: &&String| [" clone3(", " clone(", " fork("].iter().any(|call| line.contains(call));
+    let births = trace.iter().filter(is_birth).filter(|l| l.contains(" fork(") || l.contains("exit_signal"));
+    births.filter(|line| !line.contains("CLONE_NEWPID")).collect()
 }
 
 /// Requirement: T10.
 #[test]
-fn plugins_are_our_own_and_started_without_a_copy_of_the_process() {
+fn plugins_of_our_own_are_called_without_executing_them() {
     let trace = on_the_bridge();
-    let started = with(&trace, "execve(\"").into_iter().filter(|line| line.contains("/.plugins/")).count();
-    assert_eq!(started, 4, "ADD and DEL of a plugin and its address plugin");
-    let birth = |line: &&String| [" clone3(", " clone(", " fork("].iter().any(|call| line.contains(call));
-    let births: Vec<_> =
-        trace.iter().filter(birth).filter(|l| l.contains(" fork(") || l.contains("exit_signal")).collect();
-    let births: Vec<_> = births.into_iter().filter(|line| !line.contains("CLONE_NEWPID")).collect();
-    assert!(births.iter().all(|line| line.contains("CLONE_VFORK")), "{births:#?}");
+    assert_eq!(with(&trace, "execve(\"").into_iter().filter(|line| line.contains("/.plugins/")).count(), 0);
+    // ADD and DEL; each calls the address plugin by its function.
+    let births = births(&trace);
+    assert_eq!(births.len(), 2, "{births:#?}");
+    assert!(births.iter().all(|line| line.contains("CLONE_PIDFD")), "{births:#?}");
     assert_eq!(with(&trace, "/bin/sh\""), Vec::<&String>::new());
+}
+
+/// What is found first in the path of plugins counts. A copy of xnet is called; a program of somebody else's is executed,
+/// by a process that is no copy of the caller.
+///
+/// Requirement: T10.
+#[test]
+fn the_path_of_plugins_says_whose_they_are() {
+    let sandbox = node();
+    let (own, others) = (sandbox.path("own"), sandbox.path("others"));
+    Ended::of(&mut sandbox.command(&["install", own.to_str().unwrap()]));
+    fs::create_dir(&others).unwrap();
+    executable(&others.join("bridge"), &format!("#!/bin/sh\nexec {}/bridge\n", own.display()));
+    let list = sandbox.path("test.conflist");
+    let ipam = r#"{"type": "host-local", "subnet": "10.9.8.0/24"}"#;
+    let bridge = format!(r#"{{"type": "bridge", "bridge": "xtest0", "ipam": {ipam}}}"#);
+    fs::write(&list, format!(r#"{{"cniVersion": "1.0.0", "name": "test", "plugins": [{bridge}]}}"#)).unwrap();
+    let executed = |dirs: [&Path; 2]| {
+        let path = format!("{}:{}", dirs[0].display(), dirs[1].display());
+        let trace = trace(&sandbox, &["--conf", list.to_str().unwrap(), "--cni-path", &path]);
+        let count = |dir: &Path| with(&trace, &format!("execve(\"{}/", dir.display())).len();
+        let copies = births(&trace).into_iter().filter(|line| !line.contains("CLONE_VFORK")).count();
+        (count(&own), count(&others), copies)
+    };
+    assert_eq!(executed([&own, &others]), (0, 0, 2));
+    // Whoever was executed executes in turn: the script the plugin, and the plugin its address plugin.
+    assert_eq!(executed([&others, &own]), (4, 2, 0));
 }
 
 /// Requirement: T12.

@@ -1,4 +1,4 @@
-//! The one place where this project starts a plugin.
+//! The one place where this project executes a plugin.
 //!
 //! A plugin is a process with an environment, a document on stdin and an answer on stdout. It may be slow, dead, chatty,
 //! deaf to its stdin or simply somebody else's; none of that may hang the caller or cost it memory without bound. So one
@@ -99,6 +99,9 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+/// How plugins are started by somebody who may have some of them inside: [`run`], or what comes to the same.
+pub type Start = fn(&Command<'_>) -> Result<Output, Error>;
 
 /// Starts a plugin and waits for its end.
 pub fn run(command: &Command<'_>) -> Result<Output, Error> {

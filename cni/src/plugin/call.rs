@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::decode;
 use crate::error::Error;
+use crate::exec;
 use crate::name::NetName;
 use crate::plugin::config::Config;
 use crate::plugin::{Stderr, ValidAttachments};
@@ -30,6 +31,8 @@ pub struct Call {
     pub path: Vec<PathBuf>,
     /// The complete environment, without repetitions: delegates get it with another `CNI_COMMAND`.
     pub env: Vec<(OsString, OsString)>,
+    /// Starts delegates, in the place of [`exec::begin`].
+    pub(crate) start: Option<exec::Start>,
     document: Value,
     stderr: Stderr,
 }
@@ -61,14 +64,14 @@ impl Call {
         let config = Config::read(stdin)?;
         let stated = config.stated_version()?;
         let version = if stated.is_empty() { Version::V0_1_0 } else { stated.parse()? };
-        Ok(Call::from_config(config, version, env, stderr))
+        Ok(Call::from_config(config, version, env, (stderr, None)))
     }
 
     pub(super) fn from_config(
         config: Config,
         version: Version,
         mut env: Vec<(OsString, OsString)>,
-        stderr: Stderr,
+        (stderr, start): (Stderr, Option<exec::Start>),
     ) -> Call {
         let Config { stdin, document, name } = config;
         // Of several variables of one name a process sees the first.
@@ -76,7 +79,7 @@ impl Call {
         env.retain(|(name, _)| seen.insert(name.clone()));
         let path = env.iter().find(|(name, _)| name == "CNI_PATH");
         let path = path.map(|(_, path)| std::env::split_paths(path).collect()).unwrap_or_default();
-        Call { stdin, name, version, path, env, document, stderr }
+        Call { stdin, name, version, path, env, start, document, stderr }
     }
 
     /// The configuration as the plugin's own type, with the rules of [`decode`]. The error says where and why; the plugin

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 
 use crate::error::{Code, Error, reason};
+use crate::exec;
 use crate::plugin::config::{Config, negotiate};
 use crate::plugin::environment::{Command, Environment};
 use crate::plugin::{Attachment, Call, Plugin, Stderr, Verb, World, guard};
@@ -13,6 +14,11 @@ use crate::version::Version;
 
 /// Serves one call and returns the exit status: 0, or 1 with the error on stdout.
 pub fn run<P: Plugin>(plugin: &P, world: World<'_>) -> u8 {
+    run_with(plugin, world, None)
+}
+
+/// [`run`], for a caller with plugins inside: delegates are started by `start`.
+pub fn run_with<P: Plugin>(plugin: &P, world: World<'_>, start: Option<exec::Start>) -> u8 {
     let World { env, stdin, mut stdout, stderr } = world;
     let served = match Environment(&env).command() {
         Command::Missing => {
@@ -20,7 +26,7 @@ pub fn run<P: Plugin>(plugin: &P, world: World<'_>) -> u8 {
             Ok(())
         }
         Command::Known(Verb::Version) => print_versions::<P>(&mut stdout),
-        Command::Known(verb) => serve(plugin, verb, env, stdin, &mut stdout, &stderr),
+        Command::Known(verb) => serve(plugin, verb, env, stdin, &mut stdout, (&stderr, start)),
         Command::Unknown(command) => Err(unknown(&command, stdin)),
     };
     match served {
@@ -69,12 +75,12 @@ fn serve<P: Plugin>(
     env: Vec<(OsString, OsString)>,
     stdin: Box<dyn Read + '_>,
     stdout: &mut Stdout<'_>,
-    stderr: &Stderr,
+    (stderr, start): (&Stderr, Option<exec::Start>),
 ) -> Result<(), Error> {
     Environment(&env).check(verb)?;
     let config = read_config(stdin)?;
     let version = negotiate(verb, &config.stated_version()?, P::VERSIONS)?;
-    let call = Call::from_config(config, version, env, stderr.clone());
+    let call = Call::from_config(config, version, env, (stderr.clone(), start));
     let environment = Environment(&call.env);
     match verb {
         Verb::Add => {

@@ -29,9 +29,9 @@ use crate::version::Version;
 
 pub use attachments::{Attachment, ValidAttachments};
 pub use call::Call;
-pub use dispatch::run;
+pub use dispatch::{run, run_with};
 pub use environment::Verb;
-pub use stdio::main;
+pub use stdio::{main, process};
 pub use world::{Stderr, World};
 
 /// A CNI plugin. What a method needs is in its arguments; what it wants to tell people goes to [`Call::warn`].

@@ -14,13 +14,18 @@ use crate::plugin::{Plugin, Stderr, World, run};
 
 /// Serves the call that this process was started for. This is all that a plugin's `main` does.
 pub fn main<P: Plugin>(plugin: &P) -> ExitCode {
-    let world = World {
+    ExitCode::from(run(plugin, process()))
+}
+
+/// This process, as a plugin sees it.
+#[must_use]
+pub fn process() -> World<'static> {
+    World {
         env: std::env::vars_os().collect(),
         stdin: Box::new(Stdin { opened: false }),
         stdout: stdout().map(|file| Box::new(file) as Box<dyn Write>),
         stderr: Stderr::new(io::stderr()),
-    };
-    ExitCode::from(run(plugin, world))
+    }
 }
 
 /// The process's stdin without the standard library's buffer, and without its habit of taking an unreadable or closed

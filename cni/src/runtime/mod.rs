@@ -50,7 +50,7 @@ pub use self::config::PluginConf;
 pub use self::conflist::ConfList;
 pub use self::environment::Environment;
 pub use self::trust::distrusted;
-use crate::{ContainerId, IfName};
+use crate::{ContainerId, IfName, exec};
 
 /// How long a plugin may take, if the caller has no opinion. Only a DHCP client on a silent network takes longer.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,6 +66,8 @@ pub struct Runtime {
     pub timeout: Duration,
     /// What a plugin's process inherits.
     pub env: Environment,
+    /// Starts a plugin: [`exec::run`], unless the caller knows better.
+    pub start: exec::Start,
 }
 
 /// The parameters of one attachment, which the list says nothing about.

@@ -89,6 +89,7 @@ impl Cni {
             cache_dir: self.cache_dir.clone(),
             timeout: DEFAULT_TIMEOUT,
             env: Environment::Inherit,
+            start: suite::start,
         })
     }
 

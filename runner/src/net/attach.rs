@@ -131,7 +131,7 @@ fn runtime(store: &Store, id: &Name, list: &ConfList, plugin_path: &[PathBuf]) -
         plugin_dirs.push(suite::directory(store)?);
     }
     let cache_dir = store.place(id).join(if is_addition(list) { "cni-added" } else { "cni" });
-    Ok(Runtime { plugin_dirs, cache_dir, timeout: timeout()?, env: Environment::clean() })
+    Ok(Runtime { plugin_dirs, cache_dir, timeout: timeout()?, env: Environment::clean(), start: suite::start })
 }
 
 /// The key under which a plugin is told what those before it have achieved.

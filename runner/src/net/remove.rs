@@ -113,6 +113,7 @@ fn collect(list: &ConfList, valid: &[(ContainerId, IfName)], store: &Store) -> R
         cache_dir: store.root().join(".members"),
         timeout: DEFAULT_TIMEOUT,
         env: Environment::clean(),
+        start: suite::start,
     };
     runtime.gc(list, Some(valid)).context(|| format!("clean up network {}", list.name()))
 }

@@ -22,6 +22,7 @@ pub(crate) mod status;
 pub(crate) mod tty;
 pub(crate) mod xattr;
 
+use std::ffi::OsString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -67,6 +68,20 @@ pub(crate) fn replace_stdio(fd: BorrowedFd<'_>) -> nix::Result<()> {
         Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
     }
     Ok(())
+}
+
+/// Makes `variables` the whole environment of this process. For a process that was forked from one with a single thread; of
+/// several variables of one name the first counts.
+pub(crate) fn replace_environment(variables: &[(OsString, OsString)]) {
+    let old: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+    for name in old {
+        // SAFETY: there is no other thread that could be reading the environment.
+        unsafe { std::env::remove_var(name) };
+    }
+    for (name, value) in variables.iter().rev() {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(name, value) };
+    }
 }
 
 /// Sets the domain name of this UTS namespace.

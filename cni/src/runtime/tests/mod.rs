@@ -67,6 +67,7 @@ impl Node {
                 cache_dir: dir.path().join("cache"),
                 timeout: Duration::from_secs(30),
                 env: Environment::clean(),
+                start: crate::exec::run,
             },
             dir,
         };

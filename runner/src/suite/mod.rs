@@ -5,6 +5,9 @@
 //! itself, also when the file on disk has been replaced meanwhile. For everybody else `xnet install` puts real files into a
 //! directory.
 
+mod inside;
+
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -14,6 +17,8 @@ use std::process::ExitCode;
 
 use crate::error::{Context, Result};
 use crate::state::Store;
+
+pub(crate) use inside::start;
 
 /// The names of all plugins.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -29,7 +34,9 @@ pub(crate) fn run(argv0: &OsStr) -> Option<ExitCode> {
 /// A directory that holds the plugins for `store`'s containers.
 pub(crate) fn directory(store: &Store) -> Result<PathBuf> {
     let dir = store.plugin_place()?;
-    for name in names() {
+    let there = fs::read_dir(&dir).context(|| format!("list {}", dir.display()))?;
+    let there: HashSet<_> = there.flatten().map(|entry| entry.file_name()).collect();
+    for name in names().filter(|name| !there.contains(OsStr::new(name))) {
         match symlink(SELF, dir.join(name)) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 return Err(error).context(|| format!("link {}", dir.join(name).display()));

@@ -75,10 +75,13 @@ fn a_container_with_a_terminal_is_like_a_login() {
         Terminal::new(&sandbox, &["run", "-it", "--rm", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--", "sh"]);
     terminal.types("stty size; tty; stat -c %t:%T /dev/console /dev/pts/0\n");
     terminal.awaits("33 77\r\n/dev/pts/0\r\n88:0\r\n88:0\r\n");
-    terminal.types("sleep 1000\n");
-    terminal.awaits("sleep 1000");
+    // What is typed while the shell is interrupted is lost, so each step waits for the one before.
+    terminal.awaits("# ");
+    terminal.types("sh -c 'echo be''gun; exec sleep 1000'\n");
+    terminal.awaits("begun\r\n");
     terminal.types("\x03");
     terminal.awaits("^C");
+    terminal.awaits("# ");
     terminal.types("exit 5\n");
     terminal.ends(5);
     sandbox.assert_clean();

@@ -8,6 +8,8 @@ use nix::unistd::Pid;
 use crate::cgroup::systemd::{self, Scope};
 use crate::cgroup::{self, Group, Groups, Hierarchy, devices};
 use crate::error::{Context, Error, Result};
+use crate::exec::Target;
+use crate::health::checker::Checker;
 use crate::io::session::Session;
 use crate::io::streams::Stdio;
 use crate::moment::Moment;
@@ -87,9 +89,11 @@ impl Start<'_> {
         }
         drop(stdio);
         let wired = self.wire((&running, task), netns, container, session, warn);
+        let mut checker = None;
         let attended = wired.and_then(|(connected, started_at)| {
             let code = running.attend(!self.detached, session.pump(), &mut || {
                 self.executed(&running, container)?;
+                checker = self.checker(&running, container, &hierarchies)?;
                 executed()?;
                 self.announce(&connected, warn);
                 if self.detached {
@@ -99,6 +103,8 @@ impl Start<'_> {
             })?;
             Ok(self.ended(code, started_at, container, &hierarchies))
         });
+        // It writes where things are about to be taken away.
+        drop(checker);
         let ended = attended.map_err(|error| running.kill(error));
         session.drain();
         ended
@@ -115,6 +121,24 @@ impl Start<'_> {
         }
         events::append(self.store, self.spec, "start", &[]);
         Ok(())
+    }
+
+    /// Whoever asks the container whether it works, if anybody shall.
+    fn checker(
+        &self,
+        running: &Running<'_>,
+        container: &Container,
+        hierarchies: &[Hierarchy],
+    ) -> Result<Option<Checker>> {
+        let Some(health) = &self.spec.life.health else { return Ok(None) };
+        let target = Target {
+            spec: self.spec.clone(),
+            pidfd: running.pidfd.try_clone().context(|| "duplicate a descriptor")?,
+            pid: running.pid,
+            groups: Group::of(hierarchies, self.spec).dirs(),
+            state: container.dir.clone(),
+        };
+        Checker::start(health, target, self.store).map(Some)
     }
 
     fn ended(&self, code: u8, started_at: Moment, container: &Container, hierarchies: &[Hierarchy]) -> Exit {

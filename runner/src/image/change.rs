@@ -154,7 +154,7 @@ fn healthcheck(text: &str) -> Result<Healthcheck> {
 }
 
 /// `1m30s`, `500ms`, `2h`.
-fn nanoseconds(text: &str) -> Result<i64> {
+pub(crate) fn nanoseconds(text: &str) -> Result<i64> {
     let bad = || Error::new(format!("{text:?} is no duration: expected for example 30s, 1m30s or 500ms"));
     let (mut total, mut rest) = (0_i64, text);
     while !rest.is_empty() {

@@ -1,5 +1,7 @@
 //! `Config`: what was asked for that would hold on any host.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use crate::spec::{Domain, Hostname, Rootfs, Source, Spec, Stdin};
@@ -22,7 +24,7 @@ pub(super) fn describe(spec: &Spec) -> Json {
         .map(|m| m.target.display().to_string())
         .collect();
     let exposed: Vec<_> = spec.net.exposed.iter().map(ToString::to_string).collect();
-    json!({
+    let mut config = json!({
         "Hostname": hostname,
         "Domainname": spec.net.domainname.as_ref().map_or("", Domain::as_str),
         "User": user,
@@ -46,5 +48,20 @@ pub(super) fn describe(spec: &Spec) -> Json {
         "Labels": spec.life.labels,
         "StopSignal": spec.life.stop_signal.to_string(),
         "StopTimeout": spec.life.stop_timeout,
-    })
+    });
+    if let Some(health) = &spec.life.health {
+        config["Healthcheck"] = json!({
+            "Test": health.test,
+            "Interval": nanoseconds(health.interval),
+            "Timeout": nanoseconds(health.timeout),
+            "StartPeriod": nanoseconds(health.start_period),
+            "StartInterval": nanoseconds(health.start_interval),
+            "Retries": health.retries,
+        });
+    }
+    config
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

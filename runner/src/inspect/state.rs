@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::health::Record;
 use crate::moment::Moment;
 use crate::state::{Status, View};
 
@@ -13,7 +14,7 @@ pub(super) fn describe(view: &View) -> Json {
     let exit = view.exit.clone().unwrap_or_default();
     let moment = |at: Option<Moment>| at.map_or_else(|| NEVER.to_owned(), |at| at.to_string());
     let pid = view.run.as_ref().filter(|_| alive).map_or(0, |run| run.pid);
-    json!({
+    let mut state = json!({
         "Status": view.status,
         "Running": alive,
         "Paused": view.status == Status::Paused,
@@ -26,5 +27,10 @@ pub(super) fn describe(view: &View) -> Json {
         "Error": exit.error,
         "StartedAt": moment(view.run.as_ref().filter(|_| alive).map(|run| run.started_at).or(exit.started_at)),
         "FinishedAt": moment(exit.finished_at),
-    })
+    });
+    if view.spec.life.health.is_some() && view.status != Status::Created {
+        let health = Record::read(&view.state).filter(|_| alive);
+        state["Health"] = json!(health.unwrap_or_else(Record::of_ended));
+    }
+    state
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::moment::Moment;
+use crate::spec::Health;
 use crate::written::written_as_text;
 
 /// The part of a container that is about its life.
@@ -32,6 +33,9 @@ pub struct Life {
     pub cidfile: Option<PathBuf>,
     /// `--pidfile`: where the number of the first process is written, at each start.
     pub pidfile: Option<PathBuf>,
+    /// `--health-cmd` and its like, or the image's: how it is asked whether it works.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 /// How long `stop` waits unless told otherwise, in seconds.
@@ -48,6 +52,7 @@ impl Default for Life {
             labels: BTreeMap::new(),
             cidfile: None,
             pidfile: None,
+            health: None,
         }
     }
 }

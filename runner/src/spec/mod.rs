@@ -4,6 +4,7 @@
 //! made and never changes afterwards, so that a later start means what the first one meant.
 
 mod capabilities;
+mod health;
 mod io;
 mod life;
 mod limits;
@@ -26,6 +27,7 @@ use crate::id::Name;
 
 pub use crate::binfmt::Emulator;
 pub use capabilities::{Capabilities, Capability, CapabilitySet, default_set};
+pub use health::Health;
 pub use io::{Attach, Driver, Io, Log, Size, Stdin};
 pub use life::{Life, Restart, STOP_TIMEOUT, Signal};
 pub use limits::{

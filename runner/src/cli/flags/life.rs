@@ -10,6 +10,8 @@ use crate::image::config::Config;
 use crate::moment::Moment;
 use crate::spec::{Life, Restart, STOP_TIMEOUT, Signal};
 
+use super::HealthFlags;
+
 /// Names and ends.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Life")]
@@ -38,6 +40,8 @@ pub(in crate::cli) struct LifeFlags {
     /// Write the number of the first process to a file, at each start
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
+    #[command(flatten)]
+    health: HealthFlags,
 }
 
 impl LifeFlags {
@@ -61,6 +65,7 @@ impl LifeFlags {
             labels,
             cidfile: self.cidfile.as_ref().map(absolute).transpose()?,
             pidfile: self.pidfile.as_ref().map(absolute).transpose()?,
+            health: self.health.health(image)?,
         })
     }
 }

@@ -4,6 +4,7 @@
 mod base;
 mod container;
 mod env;
+mod health;
 mod io;
 mod life;
 mod limits;
@@ -17,6 +18,7 @@ pub(super) use container::ContainerFlags;
 #[cfg(test)]
 pub(crate) use container::spec_of;
 pub(super) use env::{EnvFlags, text};
+pub(super) use health::HealthFlags;
 pub(super) use io::IoFlags;
 pub(super) use life::LifeFlags;
 pub(super) use limits::{CommonLimitFlags, LimitFlags};

@@ -118,7 +118,11 @@ fn fits(event: &Json, key: &str, value: &str) -> bool {
         "container" => {
             attributes["name"] == value || event["Actor"]["ID"].as_str().is_some_and(|id| id.starts_with(value))
         }
-        "event" => event["Action"] == value,
+        // Of `health_status: healthy` the first word will do.
+        "event" => {
+            let action = event["Action"].as_str().unwrap_or_default();
+            action == value || action.split_once(": ").is_some_and(|(kind, _)| kind == value)
+        }
         _ => match value.split_once('=') {
             Some((key, value)) => attributes[key] == value,
             None => attributes.get(value).is_some(),

@@ -1,6 +1,7 @@
 //! `--filter KEY=VALUE` of `xnet ps`, `start` and `stop`: of filters with one key any must fit, of those with different keys all.
 
 use crate::error::{Error, Result};
+use crate::health;
 use crate::moment::Moment;
 use crate::net::Connected;
 use crate::spec::Restart;
@@ -22,9 +23,11 @@ enum Filter {
     Since(Moment),
     Policy(String),
     Boot(bool),
+    Health(String),
 }
 
 const POLICIES: [&str; 4] = ["no", "always", "unless-stopped", "on-failure"];
+const HEALTHS: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
 const STATUSES: [&str; 6] = ["created", "running", "paused", "restarting", "exited", "dead"];
 
 impl Filters {
@@ -80,6 +83,10 @@ impl Filter {
             "should-start-on-boot" => Self::Boot(
                 value.parse().map_err(|_| Error::new(format!("invalid filter {text:?}: expected true or false")))?,
             ),
+            "health" if HEALTHS.contains(&value) => Self::Health(value.to_owned()),
+            "health" => {
+                return Err(Error::new(format!("invalid filter {text:?}: health is one of {}", HEALTHS.join(", "))));
+            }
             "network" => Self::Network(value.to_owned()),
             "before" => Self::Before(created()?),
             "since" => Self::Since(created()?),
@@ -106,6 +113,7 @@ impl Filter {
             }
             Self::Policy(policy) => life.restart.parts().0 == policy,
             Self::Boot(wanted) => starts_on_boot(view) == *wanted,
+            Self::Health(wanted) => health::of(view).map_or("none", health::Status::name) == wanted,
             Self::Before(moment) => life.created < *moment,
             Self::Since(moment) => life.created > *moment,
         }

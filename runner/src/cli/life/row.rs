@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value as Json, json};
 
 use crate::format::units;
+use crate::health;
 use crate::moment::Moment;
 use crate::net::Connected;
 use crate::net::ports::Mapping;
@@ -45,11 +46,20 @@ fn status(view: &View) -> String {
         Status::Running | Status::Paused => {
             let since = view.run.as_ref().map(|run| ago(run.started_at)).unwrap_or_default();
             let paused = if view.status == Status::Paused { " (Paused)" } else { "" };
-            format!("Up {}{paused}", since.trim_end_matches(" ago"))
+            format!("Up {}{}{paused}", since.trim_end_matches(" ago"), health(view))
         }
         Status::Restarting => format!("Restarting ({}) {}", code(&exit), ended()),
         Status::Exited => format!("Exited ({}) {}", code(&exit), ended()).trim_end().to_owned(),
         Status::Dead => "Dead".to_owned(),
+    }
+}
+
+/// What a container says of its health, if it is asked.
+fn health(view: &View) -> String {
+    match health::of(view) {
+        None => String::new(),
+        Some(health::Status::Starting) => " (health: starting)".to_owned(),
+        Some(status) => format!(" ({})", status.name()),
     }
 }
 

@@ -73,6 +73,22 @@ fn the_callers_own_sets_are_not_the_containers() {
     Ended::of(&mut command).expect(0, "0 a80425fb a80425fb a80425fb 0");
 }
 
+/// A new user namespace begins with every capability, be it one that xnet itself was denied.
+///
+/// Requirement: P-21.
+#[test]
+fn a_user_namespace_brings_nothing_back() {
+    let sandbox = Sandbox::new();
+    let xnet = sandbox.run_command(&["--net=none", "--userns=auto"], &["sh", "-c", CAPS]);
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-sys_resource").arg(xnet.get_program()).args(xnet.get_args());
+    command.envs(xnet.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let ended = Ended::of(&mut command);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let sets: Vec<_> = ended.stdout.split_whitespace().map(|hex| u64::from_str_radix(hex, 16).unwrap()).collect();
+    assert_eq!(sets, [0, DEFAULT, DEFAULT, DEFAULT, 0]);
+}
+
 /// Requirement: F-caps.
 #[test]
 fn privileged_has_all_and_unknown_names_are_refused() {

@@ -1,5 +1,6 @@
 //! `clone3`, for the flags that the C library's `fork` does not pass on.
 
+use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -29,7 +30,7 @@ pub(crate) enum Cloned {
 /// thread is left to release.
 pub(crate) fn clone3(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Cloned> {
     is_alone()?;
-    status::at_first();
+    status::ignored_at_first();
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is what `clone_args` asks of unused fields.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -60,8 +61,11 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// of one thread, and is refused in any other (`check_unshare_flags` in the kernel's `kernel/fork.c`).
 fn is_alone() -> nix::Result<()> {
     match unshare(CloneFlags::CLONE_THREAD) {
+        Ok(()) => Ok(()),
         Err(Errno::EINVAL) => Err(Errno::EBUSY),
-        answer => answer,
+        // A filter of system calls that does not look at what is asked for.
+        Err(_) if fs::read_dir("/proc/self/task").map_or(0, Iterator::count) == 1 => Ok(()),
+        Err(_) => Err(Errno::EBUSY),
     }
 }
 

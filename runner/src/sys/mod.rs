@@ -18,7 +18,7 @@ pub(crate) mod scm;
 pub(crate) mod sealed;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
-pub(crate) mod status;
+mod status;
 pub(crate) mod tty;
 pub(crate) mod xattr;
 

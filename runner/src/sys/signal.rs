@@ -25,7 +25,7 @@ pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
 /// Gives every signal its default action. A Rust program ignores SIGPIPE, and the caller of `xnet` may have
 /// ignored others; a container's first program begins with a clean table. Handlers are taken away by `execve`.
 pub(crate) fn reset_actions() {
-    let ignored = status::at_first().ignored;
+    let ignored = status::ignored_at_first();
     for number in (1..=libc::SIGRTMAX()).filter(|number| ignored & (1 << (number - 1)) != 0) {
         // SAFETY: SIG_DFL installs no handler. The call fails for SIGKILL, SIGSTOP and the two signals which
         // the C library keeps for itself; those are at their default anyway.

@@ -7,27 +7,16 @@ use std::sync::OnceLock;
 
 use crate::kernel_file;
 
-/// Sets, a bit for each number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Status {
-    /// The signals that are ignored, number 1 in the lowest bit.
-    pub(crate) ignored: u64,
-    /// The capabilities of the bounding set.
-    pub(crate) bounding: u64,
+/// The signals that this process ignored when this was first asked, a bit for each, number 1 the lowest. All, if that cannot
+/// be known.
+pub(super) fn ignored_at_first() -> u64 {
+    static FIRST: OnceLock<u64> = OnceLock::new();
+    *FIRST.get_or_init(|| ignored(&kernel_file::value("/proc/self/status").unwrap_or_default()))
 }
 
-/// The sets as they were when they were first asked for. What cannot be known counts as full.
-pub(crate) fn at_first() -> Status {
-    static FIRST: OnceLock<Status> = OnceLock::new();
-    *FIRST.get_or_init(|| parse(&kernel_file::value("/proc/self/status").unwrap_or_default()))
-}
-
-fn parse(text: &str) -> Status {
-    let set = |key: &str| {
-        let hex = text.lines().find_map(|line| line.strip_prefix(key))?;
-        u64::from_str_radix(hex.trim(), 16).ok()
-    };
-    Status { ignored: set("SigIgn:").unwrap_or(u64::MAX), bounding: set("CapBnd:").unwrap_or(u64::MAX) }
+fn ignored(status: &str) -> u64 {
+    let hex = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    hex.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -35,10 +24,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_are_read_and_full_when_unknown() {
-        let status = parse("Name:\tSigIgn:\nSigIgn:\t0000000000001000\nCapBnd:\t00000000a80425fb\n");
-        assert_eq!((status.ignored, status.bounding), (0x1000, 0xa804_25fb));
-        assert_eq!(parse("").ignored, u64::MAX);
-        assert_eq!(parse("CapBnd:\tx\n").bounding, u64::MAX);
+    fn the_set_is_read_and_full_when_unknown() {
+        assert_eq!(ignored("Name:\tSigIgn:\nSigIgn:\t0000000000001000\nSigCgt:\t01\n"), 0x1000);
+        assert_eq!(ignored(""), u64::MAX);
+        assert_eq!(ignored("SigIgn:\tx\n"), u64::MAX);
     }
 }

@@ -30,7 +30,7 @@ use crate::error::{Context, Error, Result};
 use crate::io::streams::Stdio;
 use crate::seccomp::{self, Filter};
 use crate::spec::{Capabilities, CapabilitySet, Process, Rights};
-use crate::sys::{caps, status};
+use crate::sys::caps;
 
 use super::path::Root;
 
@@ -93,8 +93,8 @@ fn effective_sets(asked: &Capabilities, account: &Account) -> Capabilities {
 const BITS: u32 = 64;
 
 fn cut_bounding(keep: CapabilitySet) -> Result<()> {
-    let gone = status::at_first().bounding & !keep.bits();
-    for number in (0..BITS).filter(|n| gone & (1 << n) != 0) {
+    // Also those that xnet itself lacks: a new user namespace begins with all.
+    for number in (0..BITS).filter(|n| keep.bits() & (1 << n) == 0) {
         match caps::drop_bounding(number) {
             // The first number that the kernel does not know: there are no more.
             Err(Errno::EINVAL) => break,

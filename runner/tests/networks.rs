@@ -247,7 +247,7 @@ fn what_leads_out_and_in_is_handed_over_to_the_next_network() {
     assert!(!rules.contains("elements"), "{rules}");
 }
 
-/// Requirement: F-rename, NET-X.
+/// Requirement: NET-X.
 #[test]
 fn neighbours_hear_of_a_new_name_at_once() {
     let sandbox = node();

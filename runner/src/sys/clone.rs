@@ -1,4 +1,4 @@
-//! `clone3`, for the flags that the C library's `fork` does not pass on.
+//! `clone3` and `clone`, for the flags that the C library's `fork` does not pass on.
 
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -69,14 +69,26 @@ fn is_alone() -> nix::Result<()> {
     }
 }
 
-/// A fork whose child is the caller's sibling: a child of its parent, which alone can wait for it.
-///
-/// By the old call, which a filter of system calls that refuses new namespaces lets pass, and `clone3` not.
+/// A fork whose child is the caller's sibling: a child of its parent, which alone can wait for it. The caller must be a process
+/// that this program has forked with one thread.
 pub(crate) fn fork_sibling() -> nix::Result<Cloned> {
+    clone(libc::CLONE_PARENT)
+}
+
+/// An ordinary fork. Refused when there is more than one thread, as [`clone3`] is.
+pub(crate) fn fork() -> nix::Result<Cloned> {
+    is_alone()?;
+    status::ignored_at_first();
+    clone(0)
+}
+
+/// By the old call, which a filter of system calls that refuses new namespaces lets pass, and `clone3` not. The caller has
+/// one thread.
+fn clone(flags: libc::c_int) -> nix::Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    let flags = libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD;
-    // SAFETY: without a stack of its own this behaves as fork, and the caller is a process that this program has forked
-    // with one thread. The third argument is where the descriptor is stored.
+    let flags = flags | libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: without a stack of its own this behaves as fork, and there is one thread. The third argument is where the
+    // descriptor is stored.
     let answer = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0, &raw mut pidfd, 0, 0) };
     match Errno::result(answer)? {
         0 => Ok(Cloned::Child),
@@ -86,9 +98,4 @@ pub(crate) fn fork_sibling() -> nix::Result<Cloned> {
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }
-}
-
-/// An ordinary fork, for the tiny init. Refused when there is more than one thread, as [`clone3`] is.
-pub(crate) fn fork() -> nix::Result<Cloned> {
-    clone3(0, None)
 }

@@ -89,6 +89,7 @@ impl<'a> Delegate<'a> {
             env: &environment(self.call, verb),
             stdin: &self.call.stdin,
             timeout: self.timeout,
+            with_descendants: false,
         };
         let begun = match self.call.start {
             None => exec::begin(&command, &self.call.stdin).map(Work::Running),

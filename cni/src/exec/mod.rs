@@ -22,6 +22,9 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
 use crate::error::reason;
 pub use failure::describe_status;
 
@@ -51,6 +54,9 @@ pub struct Command<'a> {
     pub stdin: &'a [u8],
     /// How long it may take before it is killed.
     pub timeout: Duration,
+    /// Whether it is killed with all that it has started. A plugin that another plugin has called belongs to that one, and goes
+    /// when that one does.
+    pub with_descendants: bool,
 }
 
 /// What came of it.
@@ -117,7 +123,8 @@ pub fn begin<'a>(command: &Command<'_>, document: &'a [u8]) -> Result<Running<'a
     let deadline = now.checked_add(command.timeout).unwrap_or(now + FOREVER);
     let mut child = start(command, || thread::sleep(BUSY_PAUSE))?;
     let pipes = pipes::Pipes::of(&mut child, document);
-    Ok(Running { program: command.program.to_owned(), timeout: command.timeout, deadline, child, pipes: Some(pipes) })
+    let (program, timeout, leads) = (command.program.to_owned(), command.timeout, command.with_descendants);
+    Ok(Running { program, timeout, deadline, child, leads, pipes: Some(pipes) })
 }
 
 /// A plugin at work. Dropped without [`Running::finish`] it is killed; in either case it is reaped.
@@ -126,6 +133,8 @@ pub struct Running<'a> {
     timeout: Duration,
     deadline: Instant,
     child: Child,
+    /// Whether it leads a process group of its own.
+    leads: bool,
     /// None once the conversation is over.
     pipes: Option<io::Result<pipes::Pipes<'a>>>,
 }
@@ -137,7 +146,7 @@ impl Running<'_> {
         let served = pipes.and_then(|pipes| pipes.serve(&mut self.child, self.deadline));
         // Whatever happened, no process and no zombie stays. Killing one that has exited does nothing.
         if !matches!(served, Ok(pipes::Served { end: pipes::End::Exited, .. })) {
-            let _ = self.child.kill();
+            self.kill();
         }
         let program = || self.program.clone();
         let status = self.child.wait().map_err(|source| Error::Pipe { program: program(), source })?;
@@ -150,10 +159,20 @@ impl Running<'_> {
     }
 }
 
+impl Running<'_> {
+    /// Kills it, and what it has started. It has not been reaped yet, so its number is no other process's.
+    fn kill(&mut self) {
+        if self.leads {
+            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.pipes.take().is_some() {
-            let _ = self.child.kill();
+            self.kill();
             let _ = self.child.wait();
         }
     }
@@ -183,6 +202,9 @@ fn spawn(command: &Command<'_>) -> io::Result<Child> {
     process.env_clear();
     // The first of several variables of one name is the one that a process sees.
     process.envs(command.env.iter().rev().map(|(name, value)| (name, value)));
+    if command.with_descendants {
+        process.process_group(0);
+    }
     process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 

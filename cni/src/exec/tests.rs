@@ -15,7 +15,7 @@ fn shell(script: &str, stdin: &[u8], timeout: Duration) -> Result<Output, Error>
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("plugin");
     script_file(&program, script);
-    run(&Command { program: &program, arg0: None, env: &path_env(), stdin, timeout })
+    run(&Command { program: &program, arg0: None, env: &path_env(), stdin, timeout, with_descendants: true })
 }
 
 fn script_file(program: &Path, script: &str) {
@@ -48,7 +48,14 @@ fn the_environment_is_exactly_what_is_given() {
     let program = dir.path().join("plugin");
     script_file(&program, r#"echo "$A|$B|${HOME-unset}""#);
     let env = [("A", "1"), ("B", "x=y"), ("A", "2")].map(|(name, value)| (name.into(), value.into()));
-    let command = Command { program: &program, arg0: None, env: &env, stdin: b"", timeout: Duration::from_secs(60) };
+    let command = Command {
+        program: &program,
+        arg0: None,
+        env: &env,
+        stdin: b"",
+        timeout: Duration::from_secs(60),
+        with_descendants: false,
+    };
     assert_eq!(text(&run(&command).unwrap().stdout), "1|x=y|unset\n");
 }
 
@@ -60,8 +67,33 @@ fn arg0_is_its_own() {
         env: &path_env(),
         stdin: b"echo $0",
         timeout: Duration::from_secs(60),
+        with_descendants: false,
     };
     assert_eq!(text(&run(&command).unwrap().stdout), "bridge\n");
+}
+
+#[test]
+fn what_a_killed_plugin_has_started_ends_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let pids = dir.path().join("pids");
+    // One of them holds the pipes; the other one has let go of all.
+    let script = format!("sleep 1000 & echo $! > {0}; sleep 1000 >&- 2>&- <&- & echo $! >> {0}; wait", pids.display());
+    let program = Path::new(SHELL);
+    let timeout = Duration::from_millis(300);
+    let env = path_env();
+    let command = Command { program, arg0: None, env: &env, stdin: script.as_bytes(), timeout, with_descendants: true };
+    assert!(matches!(run(&command), Err(Error::TimedOut { .. })));
+    let listed = std::fs::read_to_string(&pids).unwrap();
+    let alive = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    assert_eq!(listed.lines().count(), 2);
+    let patience = std::time::Instant::now();
+    while listed.lines().any(alive) {
+        assert!(patience.elapsed().as_secs() < 10, "a descendant has outlived its plugin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -126,8 +158,14 @@ fn a_file_that_is_being_written_is_tried_again() {
     let program = dir.path().join("plugin");
     fs::copy(SHELL, &program).unwrap();
     let mut writer = Some(fs::OpenOptions::new().append(true).open(&program).unwrap());
-    let command =
-        Command { program: &program, arg0: None, env: &path_env(), stdin: b"", timeout: Duration::from_secs(60) };
+    let command = Command {
+        program: &program,
+        arg0: None,
+        env: &path_env(),
+        stdin: b"",
+        timeout: Duration::from_secs(60),
+        with_descendants: false,
+    };
     let mut pauses = 0;
     let busy = start(&command, || pauses += 1).unwrap_err();
     assert_eq!(pauses, 5);
@@ -148,7 +186,14 @@ fn what_can_not_be_executed_says_why() {
     let program = dir.path().join("plugin");
     let error = |program: &Path| {
         let env = path_env();
-        let command = Command { program, arg0: None, env: &env, stdin: b"", timeout: Duration::from_secs(60) };
+        let command = Command {
+            program,
+            arg0: None,
+            env: &env,
+            stdin: b"",
+            timeout: Duration::from_secs(60),
+            with_descendants: false,
+        };
         CniError::from(run(&command).unwrap_err())
     };
     let msg = |reason: &str| {

@@ -65,7 +65,14 @@ impl Runtime {
         let mut protocol = vec![("CNI_COMMAND", OsString::from(verb.as_str()))];
         protocol.extend(variables);
         let env = self.env.with(protocol);
-        let output = (self.start)(&exec::Command { program, arg0: None, env: &env, stdin, timeout: self.timeout })?;
+        let output = (self.start)(&exec::Command {
+            program,
+            arg0: None,
+            env: &env,
+            stdin,
+            timeout: self.timeout,
+            with_descendants: true,
+        })?;
         if output.success() || !output.stdout.is_empty() {
             // A log that can not be passed on must not fail an operation that succeeded.
             let _ = io::stderr().write_all(&output.stderr);

@@ -30,6 +30,8 @@ mod io;
 mod kernel_file;
 pub mod moment;
 mod monitor;
+#[cfg(test)]
+mod mutation;
 mod namespaces;
 pub mod net;
 mod netns;

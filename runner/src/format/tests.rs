@@ -77,3 +77,23 @@ fn lists() {
     assert_eq!(print(Some("json")), "{\"ID\":\"1234\",\"Image\":\"a\"}\n{\"ID\":\"5\",\"Image\":\"b\"}\n");
     assert!(Format::new(Some("table {{.Zork}}"), &columns, &columns).is_err());
 }
+
+/// Requirement: P-20, S0-T1.
+#[test]
+fn damaged_templates_are_refused_or_rendered() {
+    let good: [&[u8]; 5] = [
+        b"{{.State.Pid}} {{json .Config}} {{range $k, $v := .Config.Labels}}{{$k}}={{$v | upper}}{{else}}none{{end}}",
+        b"{{if and .State.Running (gt .State.Pid 1)}}y{{else if eq .State.Status \"x\"}}n{{end}}",
+        b"{{with .NetworkSettings}}{{(index (index .Ports \"8787/tcp\") 0).HostPort}}{{end}}{{/* x */}}",
+        b"{{$x := 3}}{{printf \"%03d|%s|%v\" $x .State.Status .Config}}{{len .Config.Cmd}}{{slice .State.Status 1 3}}",
+        b"table {{pad .State.Status 2 3}}{{truncate .State.Status 4}}{{join .Config.Cmd \",\"}}{{split \"a,b\" \",\"}}",
+    ];
+    let words: [&[u8]; 8] = [b"{{end}}", b"{{range .}}", b"(", b")", b"|", b"$", b"index . ", b"%99999d"];
+    let data = data();
+    let mut rendered = 0;
+    crate::mutation::each(&good, &words, 2_000, |text| {
+        let Ok(text) = std::str::from_utf8(text) else { return };
+        rendered += usize::from(Template::parse(text).and_then(|template| template.render(&data)).is_ok());
+    });
+    assert!(rendered > 100, "only {rendered} were rendered");
+}

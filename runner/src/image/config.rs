@@ -294,4 +294,20 @@ mod tests {
         }
         parse(r#"{"Env":["A=","B=c=d"],"WorkingDir":"/x","User":"1:2","Volumes":{"/v":{}},"ExposedPorts":{"80":{},"1-2/udp":{}}}"#).unwrap();
     }
+
+    /// Requirement: P-20, P-19.
+    #[test]
+    fn damaged_configurations_are_refused_or_can_be_run() {
+        let good = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]},"history":[{"created":"2026-01-01T00:00:00Z","empty_layer":true}],"config":{"Env":["A=b","C=d e"],"Cmd":["sh","-c","x"],"Entrypoint":["/e"],"WorkingDir":"/w","User":"1:2","Volumes":{"/v":{}},"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["NONE"],"Interval":5},"StopTimeout":3,"Labels":{"a":"b"}}}"#;
+        let words: [&[u8]; 4] =
+            [b"\"Volumes\":{\"/../x\":{}},", b"\"Env\":[\"=\"],", b"/../", b"\"Cmd\":[\"\\u0000\"],"];
+        crate::mutation::each(&[good.as_bytes()], &words, 6_000, |text| {
+            let Ok(read) = ImageConfig::parse(text) else { return };
+            let argv = read.config.argv(None, &[]);
+            assert!(argv.iter().all(|word| !word.as_encoded_bytes().contains(&0)), "{}", text.escape_ascii());
+            assert!(read.config.volumes.keys().all(|path| !path.contains("..")), "{}", text.escape_ascii());
+            let again = ImageConfig::parse(&super::super::manifest::encode(&read).unwrap()).unwrap();
+            assert_eq!(again.config, read.config);
+        });
+    }
 }

@@ -262,4 +262,20 @@ mod tests {
         let both: Header = decode(br#"{"schemaVersion":2,"manifests":[],"layers":[]}"#, "x").unwrap();
         assert!(both.is_index().is_err());
     }
+
+    /// Requirement: P-20.
+    #[test]
+    fn damaged_documents_are_refused_or_mean_what_they_say() {
+        let index = Index::new(vec![of(Some("arm64"), "a"), of(Some("linux/arm/v7"), "b"), of(None, "c")]);
+        let manifest = Manifest::new(of(None, "d"), vec![of(None, "e"), of(None, "f")]);
+        let good = [encode(&index).unwrap(), encode(&manifest).unwrap()];
+        let words: [&[u8]; 4] = [b"\"digest\":", b"sha256:../../x", b"\"size\":-1,", b"\"manifests\":[],"];
+        crate::mutation::each(&[&good[0], &good[1]], &words, 6_000, |text| {
+            let _ = decode::<Header>(text, "x").and_then(|header| header.is_index());
+            let named = decode::<Index>(text, "x").map(|index| index.manifests).unwrap_or_default();
+            let layers = decode::<Manifest>(text, "x").map(|manifest| manifest.layers).unwrap_or_default();
+            // What becomes a file name is one.
+            assert!(named.iter().chain(&layers).all(|d| d.digest.hex().len() == 64), "{}", text.escape_ascii());
+        });
+    }
 }

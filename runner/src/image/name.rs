@@ -198,4 +198,19 @@ mod tests {
             assert!(bad.parse::<Reference>().is_err(), "{bad:?}");
         }
     }
+
+    /// Requirement: P-20.
+    #[test]
+    fn damaged_names_are_refused_or_stay_what_they_are() {
+        let digest = format!("localhost:5000/a/b:tag@sha256:{}", "a".repeat(64));
+        let good: [&[u8]; 3] = [b"docker.io/library/nginx:1.25", digest.as_bytes(), b"x"];
+        crate::mutation::each(&good, &[b"@sha256:", b"docker.io/", b"__"], 6_000, |text| {
+            let Some(name) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Reference>().ok()) else {
+                return;
+            };
+            assert_eq!(name.to_string().parse::<Reference>().as_ref(), Ok(&name));
+            let parts = name.repository().split('/');
+            assert!(parts.into_iter().all(|part| !part.is_empty() && !part.starts_with('.')), "{name}");
+        });
+    }
 }

@@ -98,4 +98,22 @@ mod tests {
         std::fs::write(&file, &elf).unwrap();
         assert_eq!(interpreter(&file), None);
     }
+
+    /// Requirement: P-20.
+    #[test]
+    fn damaged_programs_name_something_or_nothing() {
+        let mut good = vec![0_u8; 256];
+        good[..4].copy_from_slice(b"\x7fELF");
+        good[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        good[54..56].copy_from_slice(&56_u16.to_le_bytes());
+        good[56..58].copy_from_slice(&2_u16.to_le_bytes());
+        good[64..68].copy_from_slice(&3_u32.to_le_bytes());
+        good[72..80].copy_from_slice(&128_u64.to_le_bytes());
+        good[96..104].copy_from_slice(&7_u64.to_le_bytes());
+        good[128..134].copy_from_slice(b"/no/ld");
+        crate::mutation::each(&[&good, b"#! /bin/sh -x\n"], &[&[0xff; 8], b"#!", b"\x7fELF"], 20_000, |head| {
+            assert!(loader(head).is_none_or(|name| !name.contains(&0)));
+            assert!(field::<8>(head, usize::MAX).is_none());
+        });
+    }
 }

@@ -1,5 +1,7 @@
 //! Extended headers of POSIX archives: records of `LENGTH KEY=VALUE\n`.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
@@ -38,6 +40,7 @@ impl Extended {
             extended.set(key, value)?;
             data = rest;
         }
+        extended.keep_last();
         Ok(extended)
     }
 
@@ -51,7 +54,6 @@ impl Extended {
             b"mtime" => self.mtime = Some(time(value)?),
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
-                    self.xattrs.retain(|(old, _)| old != name);
                     self.xattrs.push((name.to_vec(), value.to_vec()));
                 } else if let Some(key) = key.strip_prefix(SPARSE) {
                     self.sparse.set(key, value)?;
@@ -59,6 +61,14 @@ impl Extended {
             }
         }
         Ok(())
+    }
+
+    /// Of several attributes of one name, leaves the last. At the end and all at once: there may be ten thousands.
+    fn keep_last(&mut self) {
+        let mut seen = BTreeSet::new();
+        self.xattrs.reverse();
+        self.xattrs.retain(|(name, _)| seen.insert(name.clone()));
+        self.xattrs.reverse();
     }
 
     /// Whether a header that speaks for all later entries would change where they go or what they are.
@@ -104,11 +114,11 @@ fn time(value: &[u8]) -> Result<(i64, i64)> {
     }
     let seconds: i64 = whole.parse().map_err(|_| invalid())?;
     let nanos: i64 = format!("{part:0<9}").get(..9).unwrap_or_default().parse().map_err(|_| invalid())?;
-    Ok(match (whole.starts_with('-'), nanos) {
+    match (whole.starts_with('-'), nanos) {
         // The fraction counts away from zero; the kernel's counts upwards.
-        (true, 1..) => (seconds - 1, 1_000_000_000 - nanos),
-        _ => (seconds, nanos),
-    })
+        (true, 1..) => Ok((seconds.checked_sub(1).ok_or_else(invalid)?, 1_000_000_000 - nanos)),
+        _ => Ok((seconds, nanos)),
+    }
 }
 
 #[cfg(test)]
@@ -127,10 +137,42 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        let bads: [&[u8]; 7] =
-            [b"x", b"5 a=", b"99 path=x\n", b"0 a=b\n", b"6 abcd\n", b"9 size=x\n", b"18446744073709551616 a=b\n"];
+        let bads: [&[u8]; 8] = [
+            b"37 mtime=-9223372036854775808.25000\n",
+            b"x",
+            b"5 a=",
+            b"99 path=x\n",
+            b"0 a=b\n",
+            b"6 abcd\n",
+            b"9 size=x\n",
+            b"18446744073709551616 a=b\n",
+        ];
         for bad in bads {
             assert!(Extended::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// A mebibyte of them is what an archive may have for one entry, and it packs well.
+    ///
+    /// Requirement: P-18.
+    #[test]
+    fn many_attributes_cost_no_more_than_their_bytes() {
+        let record = |n: usize| format!("29 SCHILY.xattr.user.{:06}=\n", n % 30_000);
+        let data: String = (0..36_000).map(record).collect();
+        let extended = Extended::parse(data.as_bytes()).unwrap();
+        assert_eq!(extended.xattrs.len(), 30_000);
+    }
+
+    /// Requirement: P-20.
+    #[test]
+    fn damaged_records_are_refused_or_read() {
+        let good =
+            b"12 path=a/b\n19 mtime=-1.250000\n30 SCHILY.xattr.user.x=a\nb=c\0\n11 size=12\n22 GNU.sparse.major=1\n";
+        let words: [&[u8]; 4] = [b"mtime=", b"size=", b"GNU.sparse.", b"30 "];
+        crate::mutation::each(&[good], &words, 20_000, |text| {
+            if let Ok(extended) = Extended::parse(text) {
+                assert!(extended.mtime.is_none_or(|(_, nanos)| (0..1_000_000_000).contains(&nanos)));
+            }
+        });
     }
 }

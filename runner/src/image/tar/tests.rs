@@ -119,3 +119,30 @@ fn announcements_beyond_reason_are_refused_unread() {
         assert!(Archive::new(endless).next().unwrap_err().message.contains("extended header of"));
     }
 }
+
+/// Requirement: P-20, P-15.
+#[test]
+fn archives_that_nobody_would_write_are_refused_or_read() {
+    let mut odd = entry("odd", Kind::File, 600);
+    odd.xattrs = vec![(b"user.a".to_vec(), b"v".to_vec())];
+    odd.mtime = (-5, 250_000_000);
+    let good = written(&[
+        (entry("d/", Kind::Directory, 0), &b""[..]),
+        (entry(&"n".repeat(200), Kind::File, 5), b"hello"),
+        (entry("link", Kind::Symlink(b"../x".to_vec()), 0), b""),
+        (entry("char", Kind::Char(1, 3), 0), b""),
+        (odd, &[7; 600]),
+    ]);
+    let words: [&[u8]; 5] = [b"ustar", b"\x80\0\0\0\0\0\0\xff", b"77777777777", b"GNU.sparse.major=1\n", b"path="];
+    let mut whole = 0;
+    crate::mutation::each(&[&good], &words, 4_000, |bytes| {
+        let mut bytes = bytes.to_vec();
+        for block in bytes.chunks_exact_mut(BLOCK).filter(|block| block[257..].starts_with(b"ustar")) {
+            let sum: u32 =
+                block.iter().enumerate().map(|(n, b)| if (148..156).contains(&n) { 32 } else { u32::from(*b) }).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+        whole += usize::from(read(&bytes).is_ok());
+    });
+    assert!((100..3_900).contains(&whole), "{whole} of the damaged archives were read to the end");
+}

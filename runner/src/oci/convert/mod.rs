@@ -233,3 +233,41 @@ fn hook(hook: &oci::Hook) -> Result<Hook> {
         timeout,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::bundle::decode;
+
+    /// What runc's `spec` writes, shortened, with something of every part.
+    const GOOD: &str = r#"{"ociVersion":"1.0.2","process":{"terminal":false,"user":{"uid":0,"gid":0,"additionalGids":[5],"umask":18},"args":["sh"],"env":["PATH=/bin","TERM=xterm"],"cwd":"/","capabilities":{"bounding":["CAP_KILL"],"effective":["CAP_KILL"],"permitted":["CAP_KILL"],"inheritable":[],"ambient":[]},"rlimits":[{"type":"RLIMIT_NOFILE","hard":1024,"soft":1024}],"noNewPrivileges":true,"oomScoreAdj":100},"root":{"path":"rootfs","readonly":true},"hostname":"h","mounts":[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["nosuid","mode=755","size=65536k"]},{"destination":"/x","type":"bind","source":"/tmp","options":["rbind","ro"]}],"hooks":{"prestart":[{"path":"/bin/true","args":["true"],"timeout":5}]},"linux":{"resources":{"devices":[{"allow":false,"access":"rwm"}],"memory":{"limit":67108864},"cpu":{"shares":512,"quota":50000,"period":100000},"pids":{"limit":10}},"namespaces":[{"type":"pid"},{"type":"network"},{"type":"ipc"},{"type":"uts"},{"type":"mount"},{"type":"cgroup"}],"sysctl":{"net.ipv4.ip_forward":"1"},"devices":[{"path":"/dev/x","type":"c","major":1,"minor":3,"fileMode":438,"uid":0,"gid":0}],"maskedPaths":["/proc/kcore"],"readonlyPaths":["/proc/sys"],"seccomp":{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86_64"],"syscalls":[{"names":["read","write"],"action":"SCMP_ACT_ALLOW"}]},"cgroupsPath":"/a/b","rootfsPropagation":"private"}}"#;
+
+    fn plan_of(text: &[u8], bundle: &Path) -> Result<Plan> {
+        let spec: Spec = decode(text, Path::new("config.json"))?;
+        convert(&spec, bundle, "web", false)
+    }
+
+    /// Requirement: P-20, S0-F1.
+    #[test]
+    fn damaged_bundles_are_refused_or_can_be_kept() {
+        let bundle = tempfile::tempdir().unwrap();
+        std::fs::create_dir(bundle.path().join("rootfs")).unwrap();
+        plan_of(GOOD.as_bytes(), bundle.path()).unwrap();
+        let words: [&[u8]; 6] = [
+            b"\"path\":\"../../x\",",
+            b"\"options\":null,",
+            b"/../",
+            b"SCMP_ACT_TRACE",
+            b"\"limit\":-1,",
+            b"\"type\":\"user\",",
+        ];
+        let mut planned = 0;
+        crate::mutation::each(&[GOOD.as_bytes()], &words, 4_000, |text| {
+            let Ok(plan) = plan_of(text, bundle.path()) else { return };
+            planned += 1;
+            assert!(!plan.process.argv.is_empty() && plan.rootfs.is_absolute(), "{}", text.escape_ascii());
+            assert!(plan.process.workdir.is_absolute(), "{}", text.escape_ascii());
+        });
+        assert!(planned > 20, "only {planned} were understood");
+    }
+}

@@ -120,4 +120,17 @@ mod tests {
         assert_eq!(names, [("root".into(), 0, 0, "/root".into()), ("min".to_owned(), 6, 7, String::new())]);
         assert_eq!(group("g:x:1:a, b,,c\ng2:x\n")[0].members, ["a", "b", "c"]);
     }
+
+    /// Requirement: P-20, P-31.
+    #[test]
+    fn damaged_lines_are_skipped_or_name_ids() {
+        let good = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33::/var/www:\ng:x:5:root,www\n";
+        crate::mutation::each(&[good.as_bytes()], &[b"root:", b"x:0:", b"+1", b"-1:"], 20_000, |text| {
+            let text = String::from_utf8_lossy(text);
+            let users = passwd(&text);
+            assert!(users.iter().all(|user| user.uid != u32::MAX && user.gid != u32::MAX && !user.name.is_empty()));
+            assert!(users.iter().all(|user| !user.name.contains([':', '\n']) && !user.home.contains([':', '\n'])));
+            assert!(group(&text).iter().all(|group| group.gid != u32::MAX && !group.name.is_empty()));
+        });
+    }
 }

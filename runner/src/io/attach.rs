@@ -145,6 +145,9 @@ impl Session<'_> {
             packet => packet.context(|| "listen to the container")?,
         };
         match Answer::decode(&packet) {
+            // What was said before we could say that we do not want it.
+            Some(Answer::Output(Stream::Stdout, _)) if !self.options.stdout => {}
+            Some(Answer::Output(Stream::Stderr, _)) if !self.options.stderr => {}
             Some(Answer::Output(Stream::Stdout, bytes)) => show(stdout().as_fd(), &bytes),
             Some(Answer::Output(Stream::Stderr, bytes)) => show(stderr().as_fd(), &bytes),
             Some(Answer::Missed(count)) => show(stderr().as_fd(), pump::missed(count).as_bytes()),

@@ -175,8 +175,8 @@ pub(super) fn take(socket: BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
     let mut buffer = vec![0; LARGEST + 1];
     let length = loop {
         match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECONNRESET) => break 0,
+            // A reset is told once: the other end was closed before it had read all. What it had said is still here.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             answer => break answer?,
         }
     };
@@ -186,6 +186,8 @@ pub(super) fn take(socket: BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -213,5 +215,31 @@ mod tests {
         for nonsense in [&b""[..], b"h", b"s12", b"z", b"m12", b"k1"] {
             assert_eq!((Request::decode(nonsense), Answer::decode(nonsense)), (None, None));
         }
+    }
+
+    #[test]
+    fn last_words_are_heard_although_the_other_end_did_not_listen() {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, theirs) =
+            nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        post(ours.as_fd(), &Request::Eof.encode()).unwrap();
+        post(theirs.as_fd(), &Answer::Ended(7).encode()).unwrap();
+        drop(theirs);
+        assert_eq!(Answer::decode(&take(ours.as_fd()).unwrap()), Some(Answer::Ended(7)));
+        assert!(take(ours.as_fd()).unwrap().is_empty());
+    }
+
+    /// Requirement: P-20.
+    #[test]
+    fn damaged_packets_are_nonsense_or_messages() {
+        let good: [&[u8]; 5] = [b"h\x05", b"ils\n", b"s\x18\0\x2c\x01", b"k\x28\0\0\0", b"m\0\0\0\0\0\x01\0\0"];
+        crate::mutation::each(&good, &[b"e", b"d", b"x\0"], 20_000, |packet| {
+            if let Some(request) = Request::decode(packet) {
+                assert_eq!(Request::decode(&request.encode()), Some(request));
+            }
+            if let Some(answer) = Answer::decode(packet) {
+                assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+            }
+        });
     }
 }

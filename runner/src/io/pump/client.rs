@@ -44,9 +44,15 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A process that has just connected.
+    /// A process that has just connected. It will say what it wants.
     pub(super) fn remote(socket: OwnedFd) -> Self {
         Self::new(Transport::Socket(socket), [false, false])
+    }
+
+    /// A process that has been there before the container. Until it says what it wants it gets all: the container may have
+    /// ended by then.
+    pub(super) fn first(socket: OwnedFd) -> Self {
+        Self::new(Transport::Socket(socket), [true, true])
     }
 
     /// This process.

@@ -143,9 +143,9 @@ impl Pump {
         Ok(())
     }
 
-    /// Attaches whoever is at the other end of `socket`.
+    /// Attaches whoever is at the other end of `socket`, from the container's first word on.
     pub(crate) fn attach(&mut self, socket: OwnedFd) {
-        self.admit(Client::remote(socket));
+        self.admit(Client::first(socket));
     }
 
     /// Does everything that can be done now. To be called when the pump's descriptor is readable. Answers the signals

@@ -82,6 +82,7 @@ impl Enter<'_> {
             kernel::set_oom_score(score)?;
         }
         fault::point("exec-enter")?;
+        sys::memory::forget_environment();
         setns(&target, self.namespaces).map_err(|errno| match errno {
             Errno::ESRCH => Error::new("the container has just ended"),
             errno => Error::new(format!("enter the container's namespaces: {}", errno.desc())),

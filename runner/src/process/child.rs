@@ -84,6 +84,8 @@ impl Child<'_> {
         prctl::set_pdeathsig(Signal::SIGKILL).context(|| "tie the container's life to ours")?;
         // Until the command is executed this is a copy of xnet; nobody in the container may look into it.
         prctl::set_dumpable(false).context(|| "make the process private")?;
+        fault::point("child")?;
+        sys::memory::forget_environment();
         // The modes of what is made from here on are those that are written here, and the command begins with the usual mask.
         umask(Mode::from_bits_truncate(0o022));
         let filters = seccomp::filters(&self.spec.security, self.spec.process.capabilities.bounding)?;

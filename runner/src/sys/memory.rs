@@ -1,5 +1,6 @@
 //! Memory that was needed once.
 
+use std::ffi::c_char;
 use std::fs;
 
 use nix::libc;
@@ -17,6 +18,26 @@ pub(crate) fn give_back() {
         // the file's contents, which the kernel reads again. This thread is the only one, so it is still as it was listed.
         unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
     }
+}
+
+/// Forgets this process's environment, and overwrites it where it is kept: who may look into a process that is about to run
+/// in a container (`/proc/PID/environ`) shall not find there what its caller has in the environment.
+pub(crate) fn forget_environment() {
+    // SAFETY: the callers are copies of a process with one thread, so nobody else is looking. The list ends with a null pointer,
+    // and each of its strings with a NUL; they are this process's own, and are overwritten up to that.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            std::ptr::write_bytes(*entry, 0, libc::strlen(*entry));
+            entry = entry.add(1);
+        }
+        libc::clearenv();
+    }
+}
+
+unsafe extern "C" {
+    /// The list of this process's environment, environ(7).
+    static mut environ: *mut *mut c_char;
 }
 
 /// Start and length of the mappings in the text of /proc/PID/smaps that show a file as it is. One that was written to before

@@ -131,6 +131,14 @@ impl Sandbox {
         root
     }
 
+    /// Adds a program, compiled from C, to the root file system.
+    pub fn program(&self, name: &str, source: &str) {
+        let (file, program) = (self.path(&format!("{name}.c")), self.rootfs().join("bin").join(name));
+        fs::write(&file, source).expect("write");
+        let built = Ended::of(Command::new("gcc").args(["-static", "-O1", "-w", "-o"]).arg(program).arg(file));
+        assert_eq!(built.code, 0, "{}", built.stderr);
+    }
+
     /// Waits until nobody owns any container. A killed runner's child, if it was just being born, holds its parent's lock
     /// for another moment.
     pub fn await_release(&self) {

@@ -139,11 +139,32 @@ fn wait_prints_the_status_of_the_end_that_comes() {
         sandbox.xnet(&["kill", "-s", "TERM", reference]).expect(0, reference);
         let output = waiting.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text == "7\n" || reference == "b" && text.is_empty(), "{reference}: {text}");
+        assert_eq!(text, "7\n", "{reference}");
     }
     sandbox.xnet(&["wait", "a"]).expect(0, "7");
+    eventually("b is gone", || sandbox.xnet(&["wait", "b"]).code == 1);
     sandbox.xnet(&["kill", "a"]).expect_refusal(1, "is not running");
     sandbox.xnet(&["kill", "-s", "NONSENSE", "a"]).code_is_not(0);
+}
+
+/// With `--rm` there may be nothing left of a container when somebody comes to wait for it.
+///
+/// Requirement: F-wait, F-rm.
+#[test]
+fn the_status_of_what_is_removed_at_its_end_is_not_lost() {
+    let sandbox = Sandbox::new();
+    // At most one of these is still there when it is asked for.
+    for code in [0, 7, 42] {
+        let id = sandbox.detach(&["--net=none", "--rm"], &["sh", "-c", &format!("exit {code}")]);
+        sandbox.xnet(&["wait", &id]).expect(0, &code.to_string());
+    }
+    let id = sandbox.detach(&["--net=none", "--rm", "--name=gone"], &["sh", "-c", "exit 9"]);
+    eventually("it is gone", || !sandbox.path("state").join(&id).exists());
+    sandbox.xnet(&["wait", &id]).expect(0, "9");
+    // A name, or the beginning of an id, may mean another one by now.
+    sandbox.xnet(&["wait", "gone"]).expect_refusal(1, "no such container: gone");
+    sandbox.xnet(&["wait", &id[..12]]).expect_refusal(1, "no such container");
+    sandbox.assert_clean();
 }
 
 /// Requirement: F-pause, S1-C3.

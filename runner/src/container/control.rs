@@ -14,6 +14,7 @@ use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::io::attach::{Options, Outcome};
+use crate::moment::Moment;
 use crate::monitor;
 use crate::net;
 use crate::process::signals;
@@ -220,12 +221,25 @@ pub(crate) fn freeze(store: &Store, id: &Name, frozen: bool) -> Result<()> {
     }
 }
 
-/// Waits for the end of a container's present run. Answers its exit status; none if nobody knows it. One that does not
-/// run has ended already.
-pub(crate) fn wait(store: &Store, id: &Name) -> Result<Option<u8>> {
-    let written = || Ok(Exit::read(&store.data(id))?.and_then(|exit| exit.exit_code));
-    // Opened before anything else is looked at: it can be read to its end even when its name is gone, as with --rm.
-    let Ok(mut log) = File::open(store.place(id).join("log")) else { return written() };
+/// Waits for the end of the present run of the container that `reference` means. Answers its exit status; none if nobody
+/// knows it. One that does not run has ended already.
+pub(crate) fn wait(store: &Store, reference: &str) -> Result<Option<u8>> {
+    match store.find(reference) {
+        Ok(id) => wait_for(store, &id),
+        Err(error) => just_ended(store, reference).ok_or(error),
+    }
+}
+
+fn wait_for(store: &Store, id: &Name) -> Result<Option<u8>> {
+    let mut log = loop {
+        // Opened before anything else is looked at: it can be read to its end even when its name is gone, as with --rm.
+        match File::open(store.place(id).join("log")) {
+            Ok(log) => break log,
+            // One log has gone, and the next run's is about to come.
+            Err(_) if store.is_owned(id) => sleep(TICK),
+            Err(_) => return written(store, id),
+        }
+    };
     if let Some(pidfd) = store.info(id).and_then(|run| run.task().open()) {
         info::has_ended_within(&pidfd, PollTimeout::NONE);
     }
@@ -239,8 +253,27 @@ pub(crate) fn wait(store: &Store, id: &Name) -> Result<Option<u8>> {
         });
         match ended {
             Some(code) => return Ok(code),
-            None if !owned => return written(),
+            None if !owned => return written(store, id),
             None => sleep(TICK),
         }
     }
+}
+
+/// The status on record of a run that is over, whether the container is still there or not.
+fn written(store: &Store, id: &Name) -> Result<Option<u8>> {
+    match Exit::read(&store.data(id))? {
+        Some(exit) => Ok(exit.exit_code),
+        None => Ok(events::last_end(store, |event| event["Actor"]["ID"] == id.as_str()).flatten()),
+    }
+}
+
+/// How the container that `reference` means has ended, if it was there when this process was started, and has gone since. A
+/// whole id can mean no other container, whenever it has ended.
+fn just_ended(store: &Store, reference: &str) -> Option<Option<u8>> {
+    let since = info::birth().map_or(i128::MAX, Moment::nanoseconds);
+    events::last_end(store, |event| {
+        let (id, name) = (event["Actor"]["ID"].as_str().unwrap_or_default(), &event["Actor"]["Attributes"]["name"]);
+        let meanwhile = event["timeNano"].as_i64().is_some_and(|time| i128::from(time) >= since);
+        id == reference || meanwhile && (id.starts_with(reference) || name == reference)
+    })
 }

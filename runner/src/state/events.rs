@@ -52,6 +52,14 @@ fn write(root: &Path, event: &Json) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The exit status of the last container to end of which `is_meant` says so, if that is on record: with `--rm`, nothing else
+/// of it may be left. None inside if nobody knows the status.
+pub(crate) fn last_end(store: &Store, is_meant: impl Fn(&Json) -> bool) -> Option<Option<u8>> {
+    let events = Reader::open(store).and_then(|mut reader| reader.next()).ok()?;
+    let end = events.iter().rev().find(|event| event["Action"] == "die" && is_meant(event))?;
+    Some(end["Actor"]["Attributes"]["exitCode"].as_str().and_then(|code| code.parse().ok()))
+}
+
 /// Reads events as they come.
 #[derive(Debug)]
 pub(crate) struct Reader {

@@ -1,9 +1,11 @@
 //! What a run tells the others about itself: `info.json`, in the container's directory of passing things.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +109,16 @@ pub(crate) fn start_time(pid: Pid) -> Option<u64> {
     field(&stat(pid)?, 22)
 }
 
+/// When this process was started, to the tick of the clock: it may have been a hundredth of a second later.
+pub(crate) fn birth() -> Option<Moment> {
+    let start = Duration::from_millis(start_time(Pid::this())?.checked_mul(1000 / TICKS_PER_SECOND)?);
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    Some(Moment::ago(now.saturating_sub(start)))
+}
+
+/// `USER_HZ` of the kernel, the same on all processors that are still made.
+const TICKS_PER_SECOND: u64 = 100;
+
 fn stat(pid: Pid) -> Option<String> {
     kernel_file::value(format!("/proc/{pid}/stat")).ok()
 }
@@ -123,6 +135,14 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn this_process_was_started_before_now_and_after_its_program_was_built() {
+        let born = birth().unwrap();
+        assert!(born <= Moment::now());
+        let built = std::fs::metadata("/proc/self/exe").unwrap().modified().unwrap().elapsed().unwrap();
+        assert!(born.elapsed() < built + Duration::from_secs(1));
+    }
 
     #[test]
     fn another_process_of_the_same_number_is_not_meant() {

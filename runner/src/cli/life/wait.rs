@@ -22,11 +22,7 @@ impl Wait {
         let mut failed = false;
         for reference in &self.containers {
             let unknown = || Error::new(format!("the exit status of the container {reference} is unknown"));
-            match store
-                .find(reference)
-                .and_then(|id| control::wait(&store, &id))
-                .and_then(|code| code.ok_or_else(unknown))
-            {
+            match control::wait(&store, reference).and_then(|code| code.ok_or_else(unknown)) {
                 Ok(code) => println!("{code}"),
                 Err(error) => {
                     complain(&error);

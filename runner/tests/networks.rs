@@ -58,7 +58,7 @@ fn what_cannot_be_a_network_is_refused() {
     let sandbox = node();
     create(&sandbox, &["--subnet=10.9.0.0/24"], "a");
     let refused = |options: &[&str], text: &str| {
-        xnet(&sandbox, &[&["network", "create"], options].concat()).expect_refusal(125, text);
+        xnet(&sandbox, &[&["network", "create"], options].concat()).expect_refusal(1, text);
     };
     refused(&["a"], "a network called a exists already");
     refused(&["host"], "has a meaning already");
@@ -188,7 +188,7 @@ fn a_running_container_is_connected_and_disconnected() {
     let web = sandbox.start(&["--net=a", "--name=web"], STAY);
     let peer = sandbox.start(&["--net=b", "--name=peer"], STAY);
     xnet(&sandbox, &["network", "connect", "--ip=10.214.1.77", "--alias=www", "b", "web"]).expect(0, "");
-    xnet(&sandbox, &["network", "connect", "b", "web"]).expect_refusal(125, "is on network b already");
+    xnet(&sandbox, &["network", "connect", "b", "web"]).expect_refusal(1, "is on network b already");
     let inside = |name: &str, script: &str| sandbox.run(&[&format!("--net=container:{name}")], &["sh", "-c", script]);
     inside("web", ADDRESS).expect(0, "eth0 10.214.0.2/24\neth1 10.214.1.77/24");
     inside("peer", "grep -c www /etc/hosts; ping -c1 -W2 10.214.1.77 >/dev/null && echo reached")
@@ -199,7 +199,7 @@ fn a_running_container_is_connected_and_disconnected() {
     inside("web", ADDRESS).expect(0, "eth0 10.214.0.2/24");
     inside("web", "grep -cw peer /etc/hosts").expect(1, "0");
     inside("peer", "grep -c www /etc/hosts").expect(1, "0");
-    xnet(&sandbox, &["network", "disconnect", "b", "web"]).expect_refusal(125, "is not on network b");
+    xnet(&sandbox, &["network", "disconnect", "b", "web"]).expect_refusal(1, "is not on network b");
     xnet(&sandbox, &["network", "connect", "b", "web"]).expect(0, "");
     inside("web", ADDRESS).expect(0, "eth0 10.214.0.2/24\neth1 10.214.1.78/24");
     // What was connected later goes with the container all the same.
@@ -274,9 +274,9 @@ fn what_has_no_network_of_its_own_is_connected_to_none() {
     let host = sandbox.start(&["--net=host", "--name=h"], STAY);
     let web = sandbox.start(&["--net=none", "--name=web"], STAY);
     let side = sandbox.start(&["--net=container:web", "--name=side"], STAY);
-    xnet(&sandbox, &["network", "connect", "a", "h"]).expect_refusal(125, "is in the host's network");
-    xnet(&sandbox, &["network", "connect", "a", "side"]).expect_refusal(125, "shares the network of container");
-    xnet(&sandbox, &["network", "connect", "a", "nobody"]).expect_refusal(125, "no such container");
+    xnet(&sandbox, &["network", "connect", "a", "h"]).expect_refusal(1, "is in the host's network");
+    xnet(&sandbox, &["network", "connect", "a", "side"]).expect_refusal(1, "shares the network of container");
+    xnet(&sandbox, &["network", "connect", "a", "nobody"]).expect_refusal(1, "no such container");
     // One that was isolated gets its first interface.
     xnet(&sandbox, &["network", "connect", "a", "web"]).expect(0, "");
     sandbox.run(&["--net=container:side"], &["sh", "-c", ADDRESS]).expect(0, "eth0 10.214.0.2/24");

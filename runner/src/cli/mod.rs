@@ -30,13 +30,15 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::spec::Dirs;
 use crate::sys::sealed;
 
 /// Container networking for Linux: a small container runner on its own CNI plugins.
 #[derive(Debug, Parser)]
 #[command(name = "xnet", version, propagate_version = false, disable_help_subcommand = true)]
+// What is said twice counts as it was said last, as elsewhere: scripts add to the options of others.
+#[command(args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     places: Places,
@@ -168,9 +170,6 @@ enum Command {
 /// The commands that enter containers. They run from a handle of this program that cannot be written to.
 const ENTERING: [&str; 9] = ["run", "create", "start", "restart", "exec", "monitor", "cp", "export", "oci"];
 
-/// The commands about containers that are there. They run nothing of the user's, and fail with 1.
-const PLAIN: [&str; 9] = ["stop", "kill", "pause", "unpause", "wait", "rm", "rename", "ps", "events"];
-
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     // An engine's command line has options of the same names with other meanings.
@@ -191,15 +190,14 @@ pub(crate) fn main() -> ExitCode {
             let is_answer = !error.use_stderr();
             let _ = in_full(error).print();
             // Help and version are answers; all else is a failure of ours.
-            let refused = if said(&PLAIN) && !said(&ENTERING) { 1 } else { 125 };
-            return if is_answer { ExitCode::SUCCESS } else { ExitCode::from(refused) };
+            return if is_answer { ExitCode::SUCCESS } else { ExitCode::from(Status::Setup.code()) };
         }
     };
     match cli.command.run(&cli.places) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error);
-            ExitCode::from(if cli.command.is_plain() { 1 } else { error.status.code() })
+            ExitCode::from(if cli.command.runs_something() { error.status.code() } else { 1 })
         }
     }
 }
@@ -217,19 +215,21 @@ fn in_full(error: clap::Error) -> clap::Error {
 }
 
 impl Command {
-    /// Whether it is one of [`PLAIN`].
-    fn is_plain(&self) -> bool {
+    /// Whether its status may be that of a command of the user's. Then a failure of ours has one that tells it from those;
+    /// else it is 1, as with most programs.
+    fn runs_something(&self) -> bool {
         matches!(
             self,
-            Self::Stop(_)
-                | Self::Kill(_)
-                | Self::Pause(_)
-                | Self::Unpause(_)
-                | Self::Wait(_)
-                | Self::Rm(_)
-                | Self::Rename(_)
-                | Self::Ps(_)
-                | Self::Events(_)
+            Self::Run(_)
+                | Self::Create(_)
+                | Self::Start(_)
+                | Self::Restart(_)
+                | Self::Exec(_)
+                | Self::Attach(_)
+                | Self::Monitor(_)
+                | Self::Netns(_)
+                | Self::Cni(_)
+                | Self::Oci { .. }
         )
     }
 

@@ -5,6 +5,7 @@
 mod sandbox;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use sandbox::{Ended, Sandbox};
@@ -90,5 +91,79 @@ fn volumes_of_the_image_are_filled_and_go_with_the_container() {
     run(&sandbox, &["--rm", "-v", "mine:/data", "bb", "sh", "-c", "echo x > /data/x; ls /data"]).expect(0, "seed\nx");
     assert_eq!(volumes(), 1);
     run(&sandbox, &["--rm", "--storage=vfs", "bb", "cat", "/data/seed"]).expect(0, "from the image");
+    sandbox.assert_clean();
+}
+
+/// As with Docker: an image of a container does what the container did.
+///
+/// Requirement: F-commit.
+#[test]
+fn what_a_container_was_asked_to_do_is_what_its_image_does() {
+    let sandbox = Sandbox::new();
+    image(&sandbox, &["ENTRYPOINT [\"/bin/busybox\"]", "CMD [\"echo\", \"image\"]", "ENV A=image", "LABEL of=image"]);
+    let options = ["--name=c", "-e", "B=mine", "-w", "/data", "-l", "x=y", "-u", "7:8", "--stop-signal=INT"];
+    run(&sandbox, &[&options, &["bb", "sh", "-c", "echo $A $B; pwd; id -u; id -g"][..]].concat())
+        .expect(0, "image mine\n/data\n7\n8");
+    assert_eq!(xnet(&sandbox, &["commit", "c", "same"]).code, 0);
+    run(&sandbox, &["--rm", "same"]).expect(0, "image mine\n/data\n7\n8");
+    let told =
+        |name: &str, what: &str| xnet(&sandbox, &["image", "inspect", "-f", what, name]).stdout.trim().to_owned();
+    assert_eq!(told("same", "{{json .Config.Entrypoint}}"), "[\"/bin/busybox\"]");
+    assert_eq!(told("same", "{{index .Config.Cmd 0}} {{.Config.StopSignal}} {{.Config.User}}"), "sh SIGINT 7:8");
+    assert_eq!(told("same", "{{json .Config.Labels}}"), "{\"of\":\"image\",\"x\":\"y\"}");
+    assert!(!told("same", "{{json .Config.Env}}").contains("HOSTNAME"));
+    // A change is of the image, whatever the container did.
+    assert_eq!(xnet(&sandbox, &["commit", "-c", "CMD [\"echo\", \"changed\"]", "c", "other"]).code, 0);
+    run(&sandbox, &["--rm", "other"]).expect(0, "changed");
+    xnet(&sandbox, &["rm", "c"]).expect(0, "c");
+    sandbox.assert_clean();
+}
+
+/// What is written for ten containers of one image is next to nothing, and what one has read from the disk the others have in
+/// memory.
+///
+/// Requirement: S0-L3.
+#[test]
+fn ten_containers_cost_the_disk_no_more_than_their_directories() {
+    let sandbox = Sandbox::new();
+    let big = sandbox.rootfs().join("big");
+    fs::write(&big, vec![7; 4 << 20]).unwrap();
+    image(&sandbox, &[]);
+    let blocks = |dir: &str| {
+        let ended = Ended::of(Command::new("du").args(["-sk", "--inodes"]).arg(sandbox.path(dir)));
+        let count = ended.stdout.split_whitespace().next().unwrap().parse::<u64>().unwrap();
+        let ended = Ended::of(Command::new("du").arg("-sk").arg(sandbox.path(dir)));
+        (count, ended.stdout.split_whitespace().next().unwrap().parse::<u64>().unwrap())
+    };
+    run(&sandbox, &["--rm", "bb", "true"]).expect(0, "");
+    let before = blocks("data");
+    let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        assert_eq!(run(&sandbox, &["-d", "--name", name, "bb", "sleep", "1000"]).code, 0);
+    }
+    let (inodes, kilobytes) = blocks("data");
+    assert!(inodes - before.0 < 10 * 25, "{} inodes for ten containers", inodes - before.0);
+    assert!(kilobytes - before.1 < 10 * 120, "{} KiB for ten containers of 6 MiB", kilobytes - before.1);
+    // The same file for all, whichever container looks at it: the kernel's cache has it once.
+    let layer = Ended::of(Command::new("find").arg(sandbox.path("data")).args(["-name", "big", "-size", "4M"]));
+    let layer = layer.stdout.trim().to_owned();
+    assert_eq!(layer.lines().count(), 1, "{layer}");
+    let inode = fs::metadata(&layer).unwrap().ino().to_string();
+    for name in &names {
+        xnet(&sandbox, &["exec", name, "busybox", "stat", "-c", "%i", "/big"]).expect(0, &inode);
+    }
+    // What its reading asks of the disk, in bytes.
+    let read = |name: &str| {
+        let script = "busybox cat /big > /dev/null; busybox awk '/^read_bytes/ {print $2}' /proc/$$/io";
+        xnet(&sandbox, &["exec", name, "sh", "-c", script]).stdout.trim().parse::<u64>().unwrap()
+    };
+    let file = fs::File::open(&layer).unwrap();
+    file.sync_all().unwrap();
+    let all = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+    nix::fcntl::posix_fadvise(&file, 0, 0, all).unwrap();
+    assert!(read("c0") >= 4 << 20, "the cache still had the file");
+    assert_eq!(read("c1"), 0, "the second container has read the file again");
+    let words: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(xnet(&sandbox, &[&["rm", "-f"], &words[..]].concat()).code, 0);
     sandbox.assert_clean();
 }

@@ -170,3 +170,52 @@ fn sizes_follow_what_is_written() {
     sandbox.xnet(&["rm", "-f", &id]);
     sandbox.assert_clean();
 }
+
+/// Requirement: S1-O3, S1-U1.
+#[test]
+fn directories_are_told_that_are_there_whether_it_runs_or_not() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.rootfs();
+    let options = ["--net=none", "--name=web", "--rootfs", root.to_str().expect("a path")];
+    let id = sandbox.detach(&options, &["sh", "-c", "echo x > /made; exec sleep 1000"]);
+    let dirs = |id: &str| {
+        let data = inspect(&sandbox, id)["GraphDriver"]["Data"].clone();
+        ["LowerDir", "UpperDir", "WorkDir", "MergedDir"].map(|name| data[name].as_str().expect(name).to_owned())
+    };
+    sandbox::eventually("it has written", || std::path::Path::new(&format!("{}/made", dirs(&id)[3])).exists());
+    let [_, upper, _, merged] = dirs(&id);
+    assert!(std::path::Path::new(&format!("{upper}/made")).exists());
+    let mut inside: Vec<_> =
+        sandbox.xnet(&["exec", "web", "ls", "-A", "/"]).stdout.lines().map(str::to_owned).collect();
+    let seen = fs::read_dir(&merged).expect(&merged).flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+    let mut seen: Vec<_> = seen.collect();
+    inside.sort();
+    seen.sort();
+    assert_eq!(inside, seen);
+    sandbox.xnet(&["stop", "-t", "0", "web"]).expect(0, "web");
+    let created = sandbox.xnet(&["create", "--net=none", "--rootfs", root.to_str().expect("a path"), "true"]).stdout;
+    for id in [id.as_str(), created.trim()] {
+        for dir in dirs(id) {
+            assert!(std::path::Path::new(&dir).is_dir(), "{dir} of a container that does not run");
+        }
+    }
+    // Where it will be again when it runs, and not the directory of some process.
+    assert_eq!(dirs(&id)[3], sandbox.path(&format!("data/overlay/{id}/merged")).display().to_string());
+    sandbox.xnet(&["rm", "web", created.trim()]).code_is_not(1);
+}
+
+/// Requirement: S1-U1.
+#[test]
+fn the_mode_of_the_user_namespace_is_told() {
+    let sandbox = Sandbox::new();
+    for (options, mode) in [
+        (&[][..], ""),
+        (&["--userns=host"], ""),
+        (&["--userns=100000:200000:65536"], "100000:200000:65536"),
+        (&["--uidmap=0:3000:1", "--uidmap=5:5000:10", "--gidmap=0:4000:20"], "private"),
+    ] {
+        let created = sandbox.xnet(&[&["create", "--net=none"], options, &["--", "true"]].concat());
+        assert_eq!(created.code, 0, "{}", created.stderr);
+        assert_eq!(inspect(&sandbox, created.stdout.trim())["HostConfig"]["UsernsMode"], mode, "{options:?}");
+    }
+}

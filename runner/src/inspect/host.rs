@@ -103,13 +103,23 @@ fn isolation(spec: &Spec) -> Map<String, Json> {
         "SecurityOpt": security(spec),
         "StorageOpt": Json::Null,
         "UTSMode": mode(&spec.namespaces.uts),
-        "UsernsMode": "",
+        "UsernsMode": users(spec),
         "ShmSize": spec.root.shm_bytes,
         "Sysctls": spec.security.sysctls.iter().map(|s| (s.name().to_owned(), s.value().into())).collect::<Map<_, _>>(),
         "Runtime": "xnet",
         "ConsoleSize": spec.io.size.map_or([0, 0], |size| [size.rows, size.cols]),
         "Isolation": "",
     }))
+}
+
+/// The host's own ids need no word. Others are told as they are mapped, which is more than the word by which they were asked for:
+/// `UID:GID:SIZE`, or `private` for a mapping of several parts.
+fn users(spec: &Spec) -> String {
+    let Some(users) = &spec.namespaces.user else { return String::new() };
+    match (users.uids.as_slice(), users.gids.as_slice()) {
+        ([uids], [gids]) if uids.count == gids.count => format!("{}:{}:{}", uids.outside, gids.outside, uids.count),
+        _ => "private".to_owned(),
+    }
 }
 
 fn security(spec: &Spec) -> Json {

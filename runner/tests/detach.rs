@@ -40,6 +40,37 @@ fn a_container_outlives_its_monitor_and_gets_another() {
     sandbox.assert_clean();
 }
 
+/// The container talks all the time while its monitors are killed, one after the other, at moments that nobody has chosen.
+///
+/// Requirement: S4-8, P-33, F-logs.
+#[test]
+fn no_line_is_lost_or_told_twice_when_monitors_are_killed() {
+    let sandbox = Sandbox::new();
+    let script = "trap 'done=1' TERM; i=0; while [ -z \"$done\" ]; do n=0; \
+                  while [ $n -lt 100 ]; do echo line $i; [ $((i % 10)) = 0 ] && echo error $i >&2; i=$((i+1)); n=$((n+1)); done; \
+                  sleep 0.002; done; printf 'end of %s' $i";
+    let id = sandbox.detach(&["--net=none", "--name=web"], &["sh", "-c", script]);
+    for round in 0..12 {
+        std::thread::sleep(std::time::Duration::from_micros(round * 1700));
+        let before = sandbox.info(&id)["monitor"].clone();
+        kill(&before["pid"]);
+        sandbox.xnet(&["ps", "-q"]).expect(0, &id[..12]);
+        eventually("it has another monitor", || sandbox.info(&id)["monitor"] != before);
+    }
+    sandbox.xnet(&["kill", "-s", "TERM", "web"]).expect(0, "web");
+    sandbox.xnet(&["wait", "web"]).expect(0, "0");
+    let ended = sandbox.xnet(&["logs", "web"]);
+    let (lines, last) = ended.stdout.rsplit_once('\n').unwrap();
+    let count: usize = last.strip_prefix("end of ").unwrap().parse().unwrap();
+    assert!(count > 1000, "only {count} lines");
+    let wrong = lines.lines().enumerate().find(|(n, line)| *line != format!("line {n}"));
+    assert_eq!((wrong, lines.lines().count()), (None, count));
+    let wrong = ended.stderr.lines().enumerate().find(|(n, line)| *line != format!("error {}", n * 10));
+    assert_eq!((wrong, ended.stderr.lines().count()), (None, count.div_ceil(10)));
+    sandbox.xnet(&["rm", "web"]).expect(0, "web");
+    sandbox.assert_clean();
+}
+
 /// Requirement: S0-A1, P-33, P-35.
 #[test]
 fn an_end_that_nobody_saw_is_unknown_and_never_0() {

@@ -12,7 +12,7 @@ use crate::sys::tty;
 
 use super::holder::{self, Holder};
 use super::log::{self, Log};
-use super::pump::Pump;
+use super::pump::{self, Pump};
 use super::streams::{self, Ends, Stdio};
 
 /// What is between a container and everybody else.
@@ -78,6 +78,8 @@ impl Session {
         let (ends, stdio) = streams::make(io, state)?;
         let mut pump = Pump::new(ends, io.stdin, log)?;
         let stdio = if detached {
+            pump::forget(state);
+            pump.outlive(state)?;
             pump.listen(state)?;
             stdio
         } else {
@@ -104,6 +106,7 @@ impl Session {
             true => Pump::new(Ends::Terminal(holder::master_of(holder)?), Stdin::Open, log)?,
             false => Pump::new(streams::reopen(io, state)?, io.stdin, log)?,
         };
+        pump.outlive(state)?;
         pump.listen(state)?;
         Ok(Self { stage: Stage::Pumping(Box::new(pump)), ..Self::default() })
     }

@@ -119,6 +119,17 @@ pub(crate) fn standard(number: RawFd) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
+/// Moves at most `most` bytes from a pipe to a file at `offset`, without waiting for more. A signal, even one that kills this
+/// process, comes before or after that: each byte is in the pipe or in the file.
+pub(crate) fn splice(pipe: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, most: usize) -> nix::Result<usize> {
+    let mut offset = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
+    let (from, to) = (pipe.as_raw_fd(), file.as_raw_fd());
+    let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+    // SAFETY: two open descriptors; the offset is read and written during the call only.
+    let moved = unsafe { libc::splice(from, std::ptr::null_mut(), to, &raw mut offset, most, flags) };
+    Errno::result(moved).map(isize::unsigned_abs)
+}
+
 /// Ends this process at once: no destructor, no buffered output of the process that this one is a copy of.
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: ends the process.

@@ -5,14 +5,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 
 use crate::error::{Context, Result};
 
-use super::{Entry, older};
+use super::{Entry, Mark, older};
 
 /// The current file and its size.
 #[derive(Debug)]
@@ -60,6 +60,29 @@ impl Rotating {
             let _ = self.file.write_all(b"\n");
         }
         self.pending.clear();
+    }
+
+    /// How far it has got; what is pending is not there yet.
+    pub(super) fn mark(&self) -> Mark {
+        self.file.metadata().map(|meta| Mark { inode: meta.ino(), length: meta.len() }).unwrap_or_default()
+    }
+
+    /// Cuts off what was written since `mark`, also in files that were begun since. If the marked file is gone, nothing is known of what
+    /// came after it.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        let mut newer = Vec::new();
+        for age in 0..self.max_files {
+            let path = if age == 0 { self.path.clone() } else { older(&self.path, age) };
+            let Ok(file) = open(&path) else { continue };
+            let there = file.metadata().map(|meta| (meta.ino() == mark.inode, meta.len())).unwrap_or_default();
+            if there.0 && there.1 >= mark.length {
+                let _ = file.set_len(mark.length);
+                newer.iter().for_each(|file: &File| drop(file.set_len(0)));
+                break;
+            }
+            newer.push(file);
+        }
+        self.size = self.mark().length;
     }
 
     fn rotate(&mut self) {
@@ -126,5 +149,27 @@ mod tests {
         file.flush();
         assert!(fs::read_to_string(&path).unwrap().contains("line 4"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_came_after_a_mark_is_forgotten_in_whatever_file_it_is() {
+        for entries in [1, 3, 7] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("log");
+            let mut file = Rotating::open(&path, Some(150), 5).unwrap();
+            file.append(&entry("kept\n"));
+            file.flush();
+            let mark = file.mark();
+            (0..entries).for_each(|n| file.append(&entry(&format!("forgotten {n}\n"))));
+            file.flush();
+            let mut file = Rotating::open(&path, Some(150), 5).unwrap();
+            file.rewind(mark);
+            file.append(&entry("again\n"));
+            file.flush();
+            let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+            let all: String = (1..5).rev().map(|age| text(older(&path, age))).chain([text(path.clone())]).collect();
+            let said: Vec<_> = all.lines().map(|line| serde_json::from_str::<Entry>(line).unwrap().log).collect();
+            assert_eq!(said, ["kept\n", "again\n"], "{entries}");
+        }
     }
 }

@@ -24,6 +24,11 @@ impl Lines {
         }
     }
 
+    /// How much of that beginning there is.
+    pub(super) fn pending(&self) -> usize {
+        self.0.len()
+    }
+
     /// What has no newline.
     pub(super) fn rest(&mut self) -> Option<Vec<u8>> {
         (!self.0.is_empty()).then(|| std::mem::take(&mut self.0))

@@ -39,6 +39,15 @@ pub(crate) struct Entry {
     pub(crate) time: Timestamp,
 }
 
+/// A place in a log: a file, and its length then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Which file; 0 for none.
+    pub(crate) inode: u64,
+    /// How long it was.
+    pub(crate) length: u64,
+}
+
 /// The log of container `id`, whose directory is `data`.
 pub(crate) fn path(data: &Path, id: &str) -> PathBuf {
     data.join(format!("{id}-json.log"))
@@ -83,6 +92,28 @@ impl Log {
         let lines = &mut self.lines[usize::from(stream == Stream::Stderr)];
         lines.push(bytes, |line| file.append(&entry(stream, line)));
         file.flush();
+    }
+
+    /// How much of what `stream` has said has not been written, because the end of the line is still to come.
+    pub(crate) fn unwritten(&self, stream: Stream) -> usize {
+        self.lines[usize::from(stream == Stream::Stderr)].pending()
+    }
+
+    /// How far it has got.
+    pub(crate) fn mark(&self) -> Mark {
+        self.file.as_ref().map(Rotating::mark).unwrap_or_default()
+    }
+
+    /// Forgets what was written since `mark`.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        if let Some(file) = &mut self.file {
+            file.rewind(mark);
+        }
+    }
+
+    /// Whether anything is kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Writes what has no end of line, because no more will come.

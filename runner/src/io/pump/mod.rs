@@ -7,6 +7,7 @@
 
 mod client;
 mod input;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -34,9 +35,11 @@ use super::wire::{self, Answer, Request};
 
 use client::Client;
 use input::Input;
+use spool::Spools;
 use watch::Watch;
 
 pub(super) use client::missed;
+pub(super) use spool::forget;
 
 const LISTENER: u64 = 0;
 const TIMER: u64 = 1;
@@ -69,6 +72,8 @@ pub(crate) struct Pump {
     input: Input,
     stdin: Stdin,
     log: Log,
+    /// What makes the log outlive this process without a gap.
+    spools: Option<Spools>,
     listener: Option<OwnedFd>,
     timer: TimerFd,
     patience: Duration,
@@ -105,6 +110,7 @@ impl Pump {
             input: Input::new(input),
             stdin,
             log,
+            spools: None,
             listener: None,
             timer,
             patience: PATIENCE,
@@ -117,6 +123,19 @@ impl Pump {
         pump.watch.set(TIMER, pump.timer.as_fd(), true, false);
         pump.settle();
         Ok(pump)
+    }
+
+    /// Takes what the container says into files in the directory `dir` first, so that another process can go on if this one is killed;
+    /// if one was, this one goes on. A terminal has no use for that: it goes with the one who attends it.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be opened.
+    pub(crate) fn outlive(&mut self, dir: &Path) -> Result<()> {
+        if self.log.keeps() && self.terminal.is_none() {
+            self.spools = Some(Spools::open(dir, &mut self.log)?);
+        }
+        Ok(())
     }
 
     /// Lets others attach, by a socket in the directory `dir`.
@@ -179,17 +198,25 @@ impl Pump {
     fn read_output(&mut self, index: u64) -> bool {
         let output = usize::try_from(index).ok().and_then(|index| self.outputs.get_mut(index));
         let Some(output) = output.filter(|output| output.open) else { return false };
-        let mut buffer = [0; CHUNK];
-        let length = match read(&output.fd, &mut buffer) {
+        let stream = output.stream;
+        let said = match &mut self.spools {
+            Some(spools) => spools.take(stream, output.fd.as_fd(), CHUNK),
+            None => take(output.fd.as_fd()),
+        };
+        let bytes = match said {
             Err(Errno::EAGAIN | Errno::EINTR) => return false,
-            answer => answer.unwrap_or(0),
+            // No room, or a file system that takes nothing from pipes: then it is as good as it can be without.
+            Err(_) if self.spools.take().is_some() => return self.read_output(index),
+            said => said.unwrap_or_default(),
         };
         // The end, or a terminal that was hung up: an event without end, which must not be waited for.
-        output.open = length > 0;
-        let (stream, bytes) = (output.stream, buffer.get(..length).unwrap_or_default());
-        self.log.write(stream, bytes);
-        self.clients.values_mut().for_each(|client| client.output(stream, bytes));
-        length > 0
+        output.open = !bytes.is_empty();
+        self.log.write(stream, &bytes);
+        if let Some(spools) = &mut self.spools {
+            spools.settle(stream, &self.log);
+        }
+        self.clients.values_mut().for_each(|client| client.output(stream, &bytes));
+        !bytes.is_empty()
     }
 
     fn accept(&mut self) {
@@ -294,6 +321,9 @@ impl Pump {
             while self.read_output(index) {}
         }
         self.log.finish();
+        if let Some(spools) = &mut self.spools {
+            [Stream::Stdout, Stream::Stderr].iter().for_each(|stream| spools.settle(*stream, &self.log));
+        }
         self.settle();
     }
 
@@ -331,6 +361,13 @@ impl AsFd for Pump {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watch.as_fd()
     }
+}
+
+/// The next piece.
+fn take(fd: BorrowedFd<'_>) -> nix::Result<Vec<u8>> {
+    let mut buffer = [0; CHUNK];
+    let length = read(fd, &mut buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default().to_vec())
 }
 
 /// What a terminal is to a pump: one output, the same as input, and the two ends.

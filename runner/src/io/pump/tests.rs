@@ -30,6 +30,7 @@ impl Stage {
         let Stdio::Pipes { stdin: theirs, stdout, stderr } = stdio else { panic!("no pipes") };
         let log = Log::open(&io.log, &log::path(dir.path(), "x")).unwrap();
         let mut pump = Pump::new(ends, stdin, log).unwrap();
+        pump.outlive(dir.path()).unwrap();
         pump.listen(dir.path()).unwrap();
         Self { dir, pump, stdin: theirs.map(File::from), stdout: stdout.into(), stderr: stderr.into() }
     }
@@ -212,6 +213,68 @@ fn the_next_one_who_attends_the_container_finds_what_it_has_said_meanwhile() {
     pump.drain();
     let size: usize = std::fs::read_to_string(log::path(dir.path(), "x")).unwrap().matches('x').count();
     assert_eq!(size, 900_000);
+}
+
+/// Killed after it has written to the log and before it could say so; and when a file of the log was begun meanwhile.
+///
+/// Requirement: S4-8.
+#[test]
+fn what_is_in_the_log_is_not_written_again_by_the_next_one() {
+    let mut stage = Stage::new(Stdin::Closed);
+    let reopen = |dir: &TempDir, size: Option<u64>| {
+        let io = spec::Io::default();
+        let kept = spec::Log { max_size: size, max_files: 3, ..io.log.clone() };
+        let log = Log::open(&kept, &log::path(dir.path(), "x")).unwrap();
+        let mut pump = Pump::new(streams::reopen(&io, dir.path()).unwrap(), Stdin::Closed, log).unwrap();
+        pump.outlive(dir.path()).unwrap();
+        pump
+    };
+    stage.stdout.write_all(b"one\ntw").unwrap();
+    stage.work();
+    let progress = stage.dir.path().join("progress");
+    let before = std::fs::read(&progress).unwrap();
+    stage.stdout.write_all(b"o\nthree\nfo").unwrap();
+    stage.stderr.write_all(b"error\n").unwrap();
+    stage.work();
+    std::fs::write(&progress, before).unwrap();
+    stage.pump = reopen(&stage.dir, None);
+    let said = |stage: &Stage, stream| -> Vec<String> {
+        stage.log().into_iter().filter(|(of, _)| *of == stream).map(|(_, line)| line).collect()
+    };
+    assert_eq!(said(&stage, Stream::Stdout), ["one\n", "two\n", "three\n"]);
+    assert_eq!(said(&stage, Stream::Stderr), ["error\n"]);
+    stage.stdout.write_all(b"ur\n").unwrap();
+    stage.work();
+    assert_eq!(said(&stage, Stream::Stdout).last().unwrap(), "four\n");
+    // So it is with a log of several files.
+    stage.pump = reopen(&stage.dir, Some(200));
+    let before = std::fs::read(&progress).unwrap();
+    stage.stdout.write_all(b"five\nsix\nseven\n").unwrap();
+    stage.work();
+    std::fs::write(&progress, before).unwrap();
+    stage.pump = reopen(&stage.dir, Some(200));
+    let path = log::path(stage.dir.path(), "x");
+    let files = [log::older(&path, 2), log::older(&path, 1), path];
+    let all: String = files.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
+    for line in ["one", "two", "three", "four", "five", "six", "seven", "error"] {
+        assert!(all.matches(&format!("\"{line}\\n\"")).count() <= 1, "{line} is there twice: {all}");
+    }
+    assert!(all.contains("\"seven\\n\"") && all.contains("\"five\\n\""), "{all}");
+}
+
+/// Ten times as much as is kept in the files at any time.
+#[test]
+fn the_files_are_emptied_when_the_log_has_everything() {
+    let mut stage = Stage::new(Stdin::Closed);
+    let size = |stage: &Stage| std::fs::metadata(stage.dir.path().join("stdout.spool")).unwrap().len();
+    for _ in 0..100 {
+        stage.stdout.write_all(&[b"line\n".repeat(1400), b"part".to_vec()].concat()).unwrap();
+        stage.work();
+        stage.stdout.write_all(b"ial\n").unwrap();
+        stage.work();
+        assert!(size(&stage) < 128 * 1024);
+    }
+    assert_eq!(stage.log().len(), 100 * 1401);
 }
 
 #[test]

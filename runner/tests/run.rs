@@ -402,6 +402,9 @@ fn failures_have_the_status_that_scripts_expect() {
         let ended = sandbox.xnet(args);
         assert!(ended.code == 1 && !ended.stderr.is_empty(), "{args:?}: {} {}", ended.code, ended.stderr);
     }
+    for command in ["stop", "rm", "port", "update", "logs"] {
+        assert_eq!(sandbox.xnet(&[command]).code, 1, "{command} of nothing");
+    }
     for args in
         [&["exec", "nobody", "true"][..], &["attach", "nobody"], &["run", "--rm", "nobody"], &["create", "nobody"]]
     {

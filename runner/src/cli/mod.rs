@@ -28,6 +28,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Result, Status};
@@ -170,6 +171,9 @@ enum Command {
 /// The commands that enter containers. They run from a handle of this program that cannot be written to.
 const ENTERING: [&str; 9] = ["run", "create", "start", "restart", "exec", "monitor", "cp", "export", "oci"];
 
+/// The commands whose status may be that of a command of the user's.
+const RUNNING: [&str; 9] = ["run", "create", "start", "restart", "exec", "attach", "netns", "cni", "oci"];
+
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     // An engine's command line has options of the same names with other meanings.
@@ -187,10 +191,12 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let is_answer = !error.use_stderr();
+            let (is_answer, kind) = (!error.use_stderr(), error.kind());
             let _ = in_full(error).print();
-            // Help and version are answers; all else is a failure of ours.
-            return if is_answer { ExitCode::SUCCESS } else { ExitCode::from(Status::Setup.code()) };
+            // Help and version are answers; all else is a failure of ours. To forget what a command is about is no bad option.
+            let missing = kind == ErrorKind::MissingRequiredArgument && !said(&RUNNING);
+            let refused = if missing { 1 } else { Status::Setup.code() };
+            return if is_answer { ExitCode::SUCCESS } else { ExitCode::from(refused) };
         }
     };
     match cli.command.run(&cli.places) {
@@ -215,8 +221,8 @@ fn in_full(error: clap::Error) -> clap::Error {
 }
 
 impl Command {
-    /// Whether its status may be that of a command of the user's. Then a failure of ours has one that tells it from those;
-    /// else it is 1, as with most programs.
+    /// Whether it is one of [`RUNNING`]. Then a failure of ours has a status that tells it from those of commands; else it is 1, as
+    /// with most programs.
     fn runs_something(&self) -> bool {
         matches!(
             self,

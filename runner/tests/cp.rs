@@ -249,14 +249,21 @@ fn cp_never_leaves_the_container_whoever_swaps_names() {
                 renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).unwrap();
             }
         });
-        for _ in 0..15 {
+        // Behind the link there is nothing inside; both ways must be met.
+        let mut seen = [0; 2];
+        for _ in 0..400 {
             let out = sandbox.path("out");
             let _ = fs::remove_file(&out);
-            xnet(&sandbox, &["cp", "-L", "c:/shared/a/f", out.to_str().unwrap()]);
+            let read = xnet(&sandbox, &["cp", "-L", "c:/shared/a/f", out.to_str().unwrap()]);
             assert_ne!(fs::read_to_string(&out).unwrap_or_default(), "SECRET");
             xnet(&sandbox, &["cp", sandbox.path("in").to_str().unwrap(), "c:/shared/a/f"]);
+            seen[usize::from(read.code == 0)] += 1;
+            if seen.iter().sum::<i32>() >= 15 && seen.iter().all(|times| *times > 0) {
+                break;
+            }
         }
         done.store(true, Ordering::Relaxed);
+        assert!(seen.iter().all(|times| *times > 0), "the race was never on: {seen:?}");
     });
     assert_eq!(fs::read_to_string(secret.join("f")).unwrap(), "SECRET");
     drop(running);

@@ -114,3 +114,29 @@ fn rates_of_a_device_are_kept() {
     assert!(ended.stdout.contains("1048576"), "{ended:?}");
     sandbox.assert_clean();
 }
+
+/// Two containers want the same processor all the time; what the limited one does not get is the other one's. Only the accounts of
+/// the two are compared, so it does not matter what else the host does.
+///
+/// Requirement: S0-C2, S0-C1.
+#[test]
+fn a_limited_neighbour_does_not_slow_others() {
+    let sandbox = Sandbox::new();
+    let spin = |options: &[&str]| {
+        let options = [&["--net=none", "--cpuset-cpus=0"], options].concat();
+        sandbox.detach(&options, &["sh", "-c", "while :; do :; done"])
+    };
+    let limited = spin(&["--cpu-shares=2", "--cpus=0.05"]);
+    let free = spin(&[]);
+    let used = |id: &str| {
+        let ended = sandbox.xnet(&["stats", "--no-stream", "--format", "{{json .}}", id]);
+        let stats: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        stats["Cpu"]["Total"].as_u64().unwrap_or_else(|| panic!("{}", ended.stdout))
+    };
+    let before = (used(&limited), used(&free));
+    sandbox::eventually("the other one has half a second", || used(&free) - before.1 > 500_000_000);
+    let (limited_ns, free_ns) = (used(&limited) - before.0, used(&free) - before.1);
+    assert!(limited_ns * 9 < free_ns, "the limited one had {limited_ns} ns, the other one {free_ns}");
+    sandbox.xnet(&["rm", "-f", &limited, &free]).code_is_not(1);
+    sandbox.assert_clean();
+}

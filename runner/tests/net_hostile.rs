@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use node::{address, connected, end, ip, netns, node, xnet};
-use sandbox::{Ended, Sandbox, executable};
+use sandbox::{Ended, Sandbox, eventually, executable};
 use serde_json::Value;
 
 const STAY: &str = "echo up; exec sleep 1000";
@@ -55,6 +55,52 @@ fn a_process_number_is_never_taken_for_a_container() {
     assert_eq!(sandbox.gc().code, 0);
     sandbox.assert_clean();
     assert!(!ip("-o link").contains("eth0"), "a container's link is in the host");
+}
+
+/// The container's first process is killed as soon as its number is on record: before, while and after its namespace is looked up,
+/// pinned and wired. Whatever comes of the run, nothing is done to any other namespace, and nothing stays.
+///
+/// Requirement: N-1, NET-C5.
+#[test]
+fn a_container_that_dies_before_it_is_wired_takes_nobodys_place() {
+    let sandbox = node();
+    // The first one makes what stays: the bridge and the chains.
+    sandbox.run(&[], &["true"]).expect(0, "");
+    let table = || (ip("-o link").lines().count(), ip("-o addr").lines().count(), ip("route").lines().count());
+    let before = table();
+    let (mut failed, mut rounds) = (0, 0);
+    while rounds < 40 || failed == 0 && rounds < 200 {
+        let child = sandbox.run_command(&[], &["sleep", "1000"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap();
+        let pid = first_process(&sandbox, &mut child);
+        // Up to a few milliseconds later, so that every step is met.
+        std::thread::sleep(std::time::Duration::from_micros(rounds % 20 * 400));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        failed += u32::from(child.wait().unwrap().code() == Some(125));
+        rounds += 1;
+    }
+    assert!(failed > 0, "no container was killed while it was wired");
+    assert_eq!(sandbox.gc().code, 0);
+    sandbox.assert_clean();
+    eventually("the kernel has taken the links away", || table() == before);
+    let rules = Ended::of(Command::new("nft").args(["list", "ruleset"])).stdout;
+    assert!(!rules.contains("elements"), "{rules}");
+    sandbox.run(&[], &["true"]).expect(0, "");
+}
+
+/// Waits for the first process of the only container, which belongs to `xnet` until that has ended.
+fn first_process(sandbox: &Sandbox, xnet: &mut std::process::Child) -> nix::unistd::Pid {
+    loop {
+        for dir in fs::read_dir(sandbox.path("state")).into_iter().flatten().flatten() {
+            let log = fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+            let records = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let pid = records.filter(|record| record["done"] == "process").find_map(|record| record["pid"].as_i64());
+            if let Some(pid) = pid {
+                return nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+            }
+        }
+        assert_eq!(xnet.try_wait().unwrap(), None, "it ended before its first process was on record");
+    }
 }
 
 /// Requirement: N-2.
@@ -137,7 +183,36 @@ fn a_plugin_that_hangs_or_floods_is_ended() {
     ended.expect_refusal(125, "did not finish within 1 s and was killed");
     assert!(began.elapsed().as_secs() < 20);
     executable(&slow, "#!/bin/sh\n[ $CNI_COMMAND = DEL ] && exit 0\nexec yes\n");
-    run(&sandbox, &list, &["echo", "ran"]).expect_refusal(125, "on stdout and was killed");
+    run(&sandbox, &list, &["echo", "ran"]).expect_refusal(125, "more than 16 MiB on stdout and was killed");
+    // What it has started ends with it, also what has let go of its streams.
+    let pids = sandbox.path("pids");
+    let script = format!(
+        "#!/bin/sh\n[ $CNI_COMMAND = DEL ] && exit 0\nsleep 1000 >&- 2>&- <&- &\necho $! > {}\nexec sleep 1000\n",
+        pids.display()
+    );
+    executable(&slow, &script);
+    let mut command =
+        sandbox.run_command(&["--conf", &list.0, "--cni-path", list.1.to_str().unwrap()], &["echo", "ran"]);
+    Ended::of(command.env("XNET_CNI_TIMEOUT", "1")).expect_refusal(125, "was killed");
+    let stat = format!("/proc/{}/stat", fs::read_to_string(&pids).unwrap().trim());
+    eventually("what the plugin has started ends", || {
+        fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))
+    });
+    sandbox.assert_clean();
+}
+
+/// Everything up to the limit is an answer; what it says on standard error is for people, and is read and forgotten.
+///
+/// Requirement: N-6.
+#[test]
+fn a_plugin_may_say_much() {
+    let sandbox = node();
+    let list = list(&sandbox, "probe", r#"{"type": "chatty"}"#);
+    let script = "#!/bin/sh\n[ $CNI_COMMAND = DEL ] && exit 0\nhead -c 5000000 /dev/zero | tr '\\0' x >&2\n\
+                  echo '{\"cniVersion\": \"1.0.0\",'\nhead -c 16000000 /dev/zero | tr '\\0' ' '\necho '\"ips\": []}'\n";
+    executable(&list.1.join("chatty"), script);
+    let ended = run(&sandbox, &list, &["echo", "ran"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "ran\n"), "{:.300}", ended.stderr);
     sandbox.assert_clean();
 }
 

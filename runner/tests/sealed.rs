@@ -6,8 +6,10 @@ mod sandbox;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::symlink;
+use std::thread::scope;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use sandbox::{Ended, Sandbox, executable};
 
 const XNET: &str = env!("CARGO_BIN_EXE_xnet");
@@ -53,6 +55,89 @@ fn a_command_that_is_the_runner_itself_gets_the_sealed_one() {
     let script = "(cat /proc/1/exe > /tmp/x; for i in 1 2 3 4 5; do echo x > /proc/1/exe; done) 2>/dev/null; exit 0";
     sandbox.run(&options, &["sh", "-c", script]).expect(0, "");
     assert!(before == fs::read(XNET).unwrap(), "the program on disk has changed");
+    sandbox.assert_clean();
+}
+
+/// Opens the program of every process called `xnet` for writing, by its name and by a handle that it keeps until the process has
+/// become another. At SIGTERM it says how often it has tried, and how often that has worked.
+const ATTACKER: &str = r#"
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static volatile sig_atomic_t done;
+static void stop(int number) { done = 1; }
+static int is_xnet(int fd) {
+    char link[32], name[4096] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return readlink(link, name, sizeof name - 1) > 0 && strstr(name, "xnet") != 0;
+}
+static int overwrite(const char *path) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    int written = is_xnet(fd) && write(fd, "overwritten", 11) == 11;
+    close(fd);
+    return written;
+}
+int main(void) {
+    unsigned long tries = 0, written = 0;
+    signal(SIGTERM, stop);
+    puts("up");
+    fflush(stdout);
+    while (!done) {
+        DIR *proc = opendir("/proc");
+        for (struct dirent *entry; (entry = readdir(proc));) {
+            int pid = atoi(entry->d_name);
+            if (pid <= 1) continue;
+            char path[64], again[64];
+            snprintf(path, sizeof path, "/proc/%d/exe", pid);
+            int held = open(path, O_PATH | O_CLOEXEC);
+            if (held < 0) continue;
+            if (is_xnet(held)) {
+                snprintf(again, sizeof again, "/proc/self/fd/%d", held);
+                for (int n = 0; n < 50; n++, tries++) written += overwrite(path) + overwrite(again);
+            }
+            close(held);
+        }
+        closedir(proc);
+    }
+    printf("%s, written %lu times\n", tries ? "tried" : "not met", written);
+    return 0;
+}
+"#;
+
+/// The attacker may look into every process of its container, also into those that are just entering it.
+///
+/// Requirement: P-1.
+#[test]
+fn two_hundred_commands_enter_past_an_attacker() {
+    let sandbox = Sandbox::new();
+    sandbox.program("attack", ATTACKER);
+    let root = sandbox.rootfs();
+    executable(&root.join("bin/script"), "#!/proc/self/exe\n");
+    symlink("/proc/self/exe", root.join("bin/link")).unwrap();
+    let (before, changed) = (fs::read(XNET).unwrap(), fs::metadata(XNET).unwrap().modified().unwrap());
+    let options = ["--net=none", "--name=c", "--cap-add=SYS_PTRACE", "--rootfs", root.to_str().unwrap()];
+    let mut running = sandbox.start_command(sandbox.run_command(&options, &["attack"]));
+    assert_eq!(running.first, "up");
+    scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..99).for_each(|_| sandbox.xnet(&["exec", "c", "true"]).expect(0, "")));
+        }
+    });
+    // What these execute is the runner itself, with words that it does not understand.
+    for command in ["/bin/script", "/bin/link"] {
+        sandbox.xnet(&["exec", "c", command]).code_is_not(0);
+    }
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.line(), "tried, written 0 times");
+    assert_eq!(running.wait(), 0);
+    assert!(before == fs::read(XNET).unwrap(), "the program on disk has changed");
+    assert_eq!(fs::metadata(XNET).unwrap().modified().unwrap(), changed);
     sandbox.assert_clean();
 }
 

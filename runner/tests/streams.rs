@@ -7,8 +7,8 @@ mod sandbox;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::process::{Child, Stdio};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::{Child, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
@@ -35,10 +35,14 @@ struct Terminal {
 
 impl Terminal {
     fn new(sandbox: &Sandbox, args: &[&str]) -> Self {
+        Self::with(sandbox.command(args))
+    }
+
+    fn with(mut command: Command) -> Self {
         let size = nix::pty::Winsize { ws_row: 33, ws_col: 77, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(&size, None).unwrap();
         let end = || Stdio::from(pair.slave.try_clone().unwrap());
-        let child = sandbox.command(args).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         Self { master: pair.master.into(), slave: pair.slave, child, seen: String::new() }
     }
 
@@ -84,6 +88,124 @@ fn a_container_with_a_terminal_is_like_a_login() {
     terminal.awaits("# ");
     terminal.types("exit 5\n");
     terminal.ends(5);
+    sandbox.assert_clean();
+}
+
+/// The image's own terminals are links to elsewhere, and so are those that root puts there later, with all rights that a command
+/// like `exec -t` could be misled by.
+///
+/// Requirement: P-8, P-9b.
+#[test]
+fn the_console_is_the_terminal_that_was_made_whatever_the_image_says() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.rootfs();
+    let evil = sandbox.path("evil");
+    fs::write(&evil, "untouched").unwrap();
+    fs::create_dir(root.join("dev")).unwrap();
+    for name in ["pts", "console", "ptmx", "tty", "null"] {
+        symlink(&evil, root.join("dev").join(name)).unwrap();
+    }
+    let rootfs = root.to_str().unwrap();
+    let args = ["run", "-it", "--rm", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--rootfs", rootfs, "sh"];
+    let mut terminal = Terminal::new(&sandbox, &args);
+    terminal.types("busybox tty; busybox stat -c %t:%T /dev/console /dev/pts/0; echo x > /dev/console\n");
+    terminal.awaits("/dev/pts/0\r\n88:0\r\n88:0\r\nx\r\n");
+    terminal.types("exit 0\n");
+    terminal.ends(0);
+    let options = ["--cap-add=SYS_ADMIN", "--cap-add=MKNOD", "--security-opt=seccomp=unconfined", "--rootfs", rootfs];
+    let fixed = ["run", "-d", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--name=c"];
+    assert_eq!(xnet(&sandbox, &[&fixed, &options[..], &["sleep", "1000"]].concat()).code, 0);
+    let inside = |script: &str| xnet(&sandbox, &["exec", "c", "sh", "-c", script]).expect(0, "");
+    let refused = |why: &str| {
+        let mut terminal = Terminal::new(&sandbox, &["exec", "-it", "c", "echo", "ran"]);
+        terminal.awaits(why);
+        terminal.ends(125);
+    };
+    inside("busybox mv /dev/ptmx /dev/old && busybox ln -s /bin/busybox /dev/ptmx && busybox rm -f /dev/tty");
+    let mut terminal = Terminal::new(&sandbox, &["exec", "-it", "c", "busybox", "tty"]);
+    terminal.awaits("/dev/pts/0");
+    terminal.ends(0);
+    inside("busybox umount /dev/pts && busybox rmdir /dev/pts && busybox ln -s /proc /dev/pts");
+    refused("open /dev/pts/ptmx");
+    inside("busybox rm /dev/pts && busybox mkdir /dev/pts && busybox mkfifo /dev/pts/ptmx");
+    refused("is no devpts");
+    inside("busybox rm /dev/pts/ptmx && busybox mknod /dev/pts/ptmx c 5 2");
+    refused("open /dev/pts/ptmx");
+    inside("busybox umount /dev/null 2>/dev/null; busybox rm -f /dev/null && busybox mkfifo /dev/null");
+    xnet(&sandbox, &["exec", "-d", "c", "true"]).expect_refusal(125, "is not the null device");
+    assert_eq!(fs::read_to_string(&evil).unwrap(), "untouched");
+    xnet(&sandbox, &["rm", "-f", "c"]).expect(0, "c");
+    sandbox.assert_clean();
+}
+
+/// Pushes a line into the terminal that it has for standard input, and prints the errno of it.
+const PUSHER: &str = r#"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+int main(void) {
+    int pushed = 0;
+    for (const char *c = "id\n"; *c; c++) pushed |= !ioctl(0, TIOCSTI, c);
+    // Perhaps it can be had as a terminal of one's own first.
+    ioctl(0, TIOCSCTTY, 0);
+    for (const char *c = "id\n"; *c; c++) pushed |= !ioctl(0, TIOCSTI, c);
+    printf("pushed=%d errno=%d\n", pushed, errno);
+    return 0;
+}
+"#;
+
+/// Without `-t` a command has its caller's terminal, which is that of the caller's session, and reads the caller's next line.
+///
+/// Requirement: P-5.
+#[test]
+fn nothing_is_typed_into_the_callers_terminal() {
+    let sandbox = Sandbox::new();
+    sandbox.program("push", PUSHER);
+    let root = sandbox.rootfs();
+    let fixed = ["--net=none", "--rootfs", root.to_str().unwrap()];
+    let detached = ["run", "-d", "--cgroup-parent", sandbox.cgroup(), "--name=c"];
+    assert_eq!(xnet(&sandbox, &[&detached, &fixed[..], &["sleep", "1000"]].concat()).code, 0);
+    let run = |options: &[&str]| sandbox.run_command(&[&fixed, options].concat(), &["push"]);
+    for command in [
+        run(&[]),
+        run(&["--security-opt=seccomp=unconfined"]),
+        run(&["--cap-add=SYS_ADMIN"]),
+        run(&["--init", "--security-opt=seccomp=unconfined"]),
+        sandbox.command(&["exec", "-i", "c", "push"]),
+        sandbox.command(&["exec", "-i", "-u", "1000", "c", "push"]),
+    ] {
+        // As a shell would: the terminal is that of a session, and xnet belongs to it.
+        let mut session = Command::new("setsid");
+        session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
+        session.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        let mut terminal = Terminal::with(session);
+        terminal.awaits("pushed=");
+        terminal.awaits("0 errno=");
+        assert!(terminal.child.wait().unwrap().success());
+        let mut fds = [PollFd::new(terminal.slave.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0), "the caller's shell has something to read: {command:?}");
+    }
+    xnet(&sandbox, &["rm", "-f", "c"]).expect(0, "c");
+    sandbox.assert_clean();
+}
+
+/// A command may be done before its caller has said that it wants to see something.
+///
+/// Requirement: S0-R2, F-pty, F-exec.
+#[test]
+fn a_command_of_a_moment_is_seen_to_its_last_word() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, "c", &[], "exec sleep 1000");
+    let run = ["run", "-it", "--rm", "--net=none", "--cgroup-parent", sandbox.cgroup(), "--"];
+    for before in [&["exec", "-it", "c"][..], &["exec", "-t", "c"], &run] {
+        for code in 0..8 {
+            let script = format!("echo said; exit {code}");
+            let mut terminal = Terminal::new(&sandbox, &[before, &["sh", "-c", &script]].concat());
+            terminal.awaits("said\r");
+            terminal.ends(code);
+        }
+    }
+    xnet(&sandbox, &["rm", "-f", "c"]).expect(0, "c");
     sandbox.assert_clean();
 }
 
@@ -235,4 +357,38 @@ fn what_was_said_can_be_read_while_it_runs_and_afterwards() {
     assert_eq!(String::from_utf8(followed.stderr).unwrap(), "two\n");
     xnet(&sandbox, &["logs", "--tail", "1", "c"]).expect(0, "got hello");
     xnet(&sandbox, &["rm", "c"]).expect(0, "c");
+}
+
+/// What an engine's daemon is told by its own options is told for each container here.
+///
+/// Requirement: S4-11.
+#[test]
+fn the_switches_of_a_daemon_are_options_of_a_container() {
+    let sandbox = Sandbox::new();
+    let said = |name: &str| xnet(&sandbox, &["logs", name]);
+    let driver = |name: &str| {
+        xnet(&sandbox, &["inspect", "-f", "{{.HostConfig.LogConfig.Type}} {{json .HostConfig.LogConfig.Config}}", name])
+    };
+    let options = ["--log-driver=json-file", "--log-opt=max-size=1m", "--log-opt=max-file=2"];
+    start(&sandbox, "kept", &options, "echo one; echo two >&2");
+    xnet(&sandbox, &["wait", "kept"]).expect(0, "0");
+    let ended = said("kept");
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (0, "one\n", "two\n"));
+    driver("kept").expect(0, r#"json-file {"max-size":"1048576","max-file":"2"}"#);
+    start(&sandbox, "lost", &["--log-driver=none"], "echo one");
+    xnet(&sandbox, &["wait", "lost"]).expect(0, "0");
+    assert_ne!(said("lost").code, 0, "a log that nobody keeps was shown");
+    driver("lost").expect(0, "none {}");
+    for bad in ["--log-driver=nonsense", "--log-opt=nonsense=1"] {
+        sandbox.run(&["--net=none", bad], &["echo", "ran"]).code_is_not(0);
+    }
+    let profile = sandbox.path("profile.json");
+    let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["chroot"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}"#;
+    fs::write(&profile, text).unwrap();
+    let seccomp = format!("--security-opt=seccomp={}", profile.display());
+    let ended = sandbox.run(&["--net=none", "--init", &seccomp], &["sh", "-c", "cat /proc/1/comm; chroot / true"]);
+    assert_eq!((ended.code != 0, ended.stdout.as_str()), (true, "xnet\n"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("not supported"), "{}", ended.stderr);
+    xnet(&sandbox, &["rm", "kept", "lost"]).code_is_not(1);
+    sandbox.assert_clean();
 }

@@ -17,7 +17,11 @@ fn trace(sandbox: &Sandbox, options: &[&str]) -> Vec<String> {
     let root = sandbox.rootfs();
     let options = [&["--rootfs", root.to_str().unwrap()], options].concat();
     sandbox.run(&options, &["true"]).expect(0, "");
-    let xnet = sandbox.run_command(&options, &["true"]);
+    traced(sandbox, &sandbox.run_command(&options, &["true"]))
+}
+
+/// The system calls of a command.
+fn traced(sandbox: &Sandbox, xnet: &Command) -> Vec<String> {
     let file = sandbox.path("trace");
     let mut command = Command::new("strace");
     command.args(["-f", "-v", "-s", "4096", "-o"]).arg(&file).arg(xnet.get_program()).args(xnet.get_args());
@@ -64,6 +68,30 @@ fn groups_are_joined_without_the_locks_that_wait() {
     let writes: Vec<_> = own.iter().filter(|line| line.contains(" write(")).take(of("cgroup")).collect();
     assert_eq!(own.iter().filter(|line| line.contains("/tasks\"")).count(), of("cgroup"));
     assert!(writes.iter().all(|line| line.contains("\"0\", 1")), "{writes:#?}");
+}
+
+/// A command that joins a container joins its groups in the same way.
+///
+/// Requirement: T1.
+#[test]
+fn a_command_joins_its_containers_groups_without_those_locks_either() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.detach(&["--net=none", "--name=c"], &["sleep", "1000"]);
+    let trace = traced(&sandbox, &sandbox.command(&["exec", "c", "true"]));
+    assert_eq!(with(&trace, "/cgroup.procs\""), Vec::<&String>::new());
+    let table = fs::read_to_string("/proc/mounts").unwrap();
+    let of = |kind: &str| table.lines().filter(|line| line.split(' ').nth(2) == Some(kind)).count();
+    assert_eq!(with(&trace, "CLONE_INTO_CGROUP").len(), of("cgroup2").min(1));
+    let opened: Vec<_> =
+        trace.iter().filter(|l| l.contains(&id) && l.contains("/tasks\"") && l.contains("O_WRONLY")).collect();
+    assert_eq!(opened.len(), of("cgroup"), "{opened:#?}");
+    // All are opened by the process that moves, and all that it writes there is its own.
+    let own = format!("{} ", opened[0].split(' ').next().unwrap());
+    assert!(opened.iter().all(|line| line.starts_with(&own)), "{opened:#?}");
+    let first = place(&trace, &[&own, "/tasks\""]);
+    let writes: Vec<_> = trace[first..].iter().filter(|l| l.starts_with(&own) && l.contains(" write(")).collect();
+    assert!(writes.iter().take(of("cgroup")).all(|line| line.contains("\"0\", 1")), "{writes:#?}");
+    sandbox.xnet(&["rm", "-f", "c"]).expect(0, "c");
 }
 
 /// Requirement: T2, T3.

@@ -7,7 +7,7 @@ mod sandbox;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use sandbox::{Running, Sandbox};
+use sandbox::{Ended, Running, Sandbox};
 
 /// The container's first process, as the host numbers it.
 fn first_process(running: &Running) -> String {
@@ -87,6 +87,47 @@ fn ids_are_mapped_one_by_one_and_others_cannot_be_had() {
     ] {
         sandbox.run(&[&["--net=none"], options].concat(), &["echo", "ran"]).expect_refusal(125, why);
     }
+    sandbox.assert_clean();
+}
+
+/// A file that its group may not read, and everybody else may: who drops the group can read it. So the groups of a container's
+/// processes are just those that they were given, with and without a user namespace, and cannot be dropped where that would open
+/// something.
+///
+/// Requirement: P-23, P-24.
+#[test]
+fn groups_that_take_rights_away_are_kept_and_those_of_the_caller_are_not() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.path("volume");
+    fs::create_dir(&dir).unwrap();
+    for (name, gid) in [("plain", 500), ("mapped", 100_500)] {
+        fs::write(dir.join(name), "open\n").unwrap();
+        std::os::unix::fs::chown(dir.join(name), Some(0), Some(gid)).unwrap();
+        fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o705)).unwrap();
+    }
+    let volume = format!("{}:/v:ro", dir.display());
+    let script = |name: &str| format!("id -G; cat /v/{name} 2>/dev/null || echo closed; cat /proc/self/setgroups");
+    // The caller is a member of both, and that does not matter inside.
+    let run = |options: &[&str], name: &str| {
+        let options = [&["--net=none", "-v", &volume, "-u", "1000:1000"], options].concat();
+        let xnet = sandbox.run_command(&options, &["sh", "-c", &script(name)]);
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--groups", "500,100500,77"]).arg(xnet.get_program()).args(xnet.get_args());
+        command.envs(xnet.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        Ended::of(&mut command)
+    };
+    run(&[], "plain").expect(0, "1000\nopen\nallow");
+    run(&["--group-add=500"], "plain").expect(0, "1000 500\nclosed\nallow");
+    let mapped = "--userns=100000:100000:65536";
+    run(&[mapped], "mapped").expect(0, "1000\nopen\nallow");
+    run(&[mapped, "--group-add=500"], "mapped").expect(0, "1000 500\nclosed\nallow");
+    // A user namespace in there is made by somebody without rights, who must not drop groups: the kernel refuses the map until
+    // he has said that he will not.
+    let options =
+        ["--net=none", "-v", &volume, "-u", "1000:1000", "--group-add=500", "--security-opt=seccomp=unconfined"];
+    let inner =
+        "unshare --user --map-root-user sh -c 'cat /proc/self/setgroups; cat /v/plain 2>/dev/null || echo closed'";
+    sandbox.run(&options, &["sh", "-c", inner]).expect(0, "deny\nclosed");
     sandbox.assert_clean();
 }
 

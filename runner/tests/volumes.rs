@@ -272,11 +272,19 @@ fn a_racer_never_moves_a_mount_out_of_the_container() {
             }
         });
         let options = ["-v", &format!("{shared}:/shared"), "-v", &format!("{host}:/shared/a/deep/er")];
-        for _ in 0..20 {
-            let ended = sh(&sandbox, &root, &options, "true");
+        // Where it is mounted says what the name was at that moment; both ways must be met.
+        let mut seen = [0; 2];
+        for _ in 0..400 {
+            let ended =
+                sh(&sandbox, &root, &options, "busybox grep -c '/shared/.*/deep/er ' /proc/self/mountinfo; true");
             assert!(ended.code == 0 || ended.code == 125, "{}", ended.stderr);
+            seen[usize::from(ended.stdout == "1\n")] += 1;
+            if seen.iter().sum::<i32>() >= 30 && seen.iter().all(|times| *times > 0) {
+                break;
+            }
         }
         done.store(true, Ordering::Relaxed);
+        assert!(seen.iter().all(|times| *times > 0), "the race was never on: {seen:?}");
     });
     assert_eq!(fs::read_dir(&evil).unwrap().count(), 0, "something was made outside");
     sandbox.assert_clean();

@@ -1,6 +1,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tempfile::TempDir;
 
 use super::*;
@@ -96,4 +98,55 @@ fn links_are_copied_or_followed_but_never_out_of_the_root() {
     assert_eq!((world.read("there/file"), world.read("old")), ("text".into(), "text".into()));
     symlink("/proc/self/root", world.from.path().join("magic")).unwrap();
     assert!(world.copy_with("/magic/etc/passwd", "/z", follow).is_err());
+}
+
+/// One side swaps a directory for a link to somebody else's all the time; what is copied from there and to there is its own.
+///
+/// Requirement: P-10.
+#[test]
+fn a_racer_gets_nothing_of_others_copied() {
+    let world = World::new();
+    let secret = tempfile::tempdir().unwrap();
+    fs::write(secret.path().join("f"), "SECRET").unwrap();
+    // The contents tell which way was taken: of the same name there is another file where the link leads to inside.
+    let (a, b) = (world.from.path().join("a"), world.from.path().join("b"));
+    fs::create_dir(&a).unwrap();
+    fs::write(a.join("f"), "own").unwrap();
+    symlink(secret.path(), &b).unwrap();
+    let decoy = world.from.path().join(secret.path().strip_prefix("/").unwrap());
+    fs::create_dir_all(&decoy).unwrap();
+    fs::write(decoy.join("f"), "decoy").unwrap();
+    let done = AtomicBool::new(false);
+    let (mut seen, mut leaked) = ([0_usize; 2], false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).unwrap();
+                // A lock that is taken again at once is nobody else's for long.
+                std::thread::sleep(std::time::Duration::from_micros(1));
+            }
+        });
+        let how = How { follow: true, owner: None };
+        let back = |from: &str, to: &str| {
+            let (ours, theirs) = (Root::open(world.to.path()).unwrap(), Root::open(world.from.path()).unwrap());
+            copy(&Side { root: &ours, path: from }, &Side { root: &theirs, path: to }, how)
+        };
+        for round in 0..20_000 {
+            if round >= 300 && seen.iter().all(|times| *times > 20) {
+                break;
+            }
+            // A name that is gone at the wrong moment is told, and copies nothing.
+            if world.copy_with("/a/f", "/got", how).is_ok() {
+                let got = world.read("got");
+                leaked |= !["own", "decoy", ""].contains(&got.as_str());
+                seen[usize::from(got == "own")] += 1;
+            }
+            let _ = back("/old", "/a/new");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(!leaked, "somebody else's file was copied");
+    assert!(seen.iter().all(|times| *times > 20), "the race was never on: {seen:?}");
+    assert_eq!(fs::read_to_string(secret.path().join("f")).unwrap(), "SECRET");
+    assert_eq!(fs::read_dir(secret.path()).unwrap().count(), 1);
 }

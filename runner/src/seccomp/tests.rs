@@ -233,3 +233,22 @@ fn profiles_of_the_users_are_checked_when_they_are_read() {
         assert!(error.message.contains(why) && error.message.contains("p.json"), "{text}: {error}");
     }
 }
+
+/// No profile is read and nothing compiled: what is installed is the very program that is part of this one.
+///
+/// Requirement: T6.
+#[test]
+fn the_default_filter_is_a_constant_of_this_program() {
+    let spec = crate::cli::spec_of(&["--", "true"]);
+    let filters = filters(&spec.security, spec.process.capabilities.bounding).unwrap();
+    assert_eq!(filters.len(), 1);
+    assert!(matches!(filters[0].0, Cow::Borrowed(_)), "it was compiled just now");
+    assert!(std::ptr::eq(filters[0].instructions(), table::PROGRAM), "it is another program");
+    // It is what the compiler makes of the profile, and other capabilities need another one.
+    let held: Vec<String> = spec.process.capabilities.bounding.into();
+    let held: Vec<&str> = held.iter().map(String::as_str).collect();
+    assert_eq!(compile(&serde_json::from_str(DEFAULT).unwrap(), &held).unwrap().instructions(), table::PROGRAM);
+    let other = crate::cli::spec_of(&["--cap-add=SYS_ADMIN", "--", "true"]);
+    let filters = super::filters(&other.security, other.process.capabilities.bounding).unwrap();
+    assert!(matches!(filters[0].0, Cow::Owned(_)));
+}

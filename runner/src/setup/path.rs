@@ -96,11 +96,14 @@ impl Root {
             here = match self.lookup(&sofar, flags, INSIDE) {
                 Err(Errno::ENOENT) => match mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
                     // A link to a directory that is not there yet.
-                    Err(Errno::EEXIST) if links > 0 => {
-                        let target = readlinkat(&here, name)?;
-                        let place = sofar.parent().unwrap_or(Path::new("/"));
-                        self.make_from(&place.join(target), links - 1)?
-                    }
+                    Err(Errno::EEXIST) if links > 0 => match readlinkat(&here, name) {
+                        // It was one; by now there is something else.
+                        Err(Errno::EINVAL) => self.lookup(&sofar, flags, INSIDE)?,
+                        target => {
+                            let place = sofar.parent().unwrap_or(Path::new("/"));
+                            self.make_from(&place.join(target?), links - 1)?
+                        }
+                    },
                     Err(errno) => return Err(errno),
                     Ok(()) => self.lookup(&sofar, flags, INSIDE)?,
                 },
@@ -191,7 +194,11 @@ pub(crate) fn mkdir(parent: impl AsFd, name: &str, mode: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
     use super::*;
 
@@ -229,5 +236,50 @@ mod tests {
         let root = Root::open(Path::new("/")).unwrap();
         assert_eq!(root.make_all(Path::new("/proc/self/fd/0")).unwrap_err(), Errno::ELOOP);
         assert_eq!(root.make_all(Path::new("/proc/self/cwd")).unwrap_err(), Errno::ELOOP);
+    }
+
+    /// What is found while somebody swaps a directory for a link all the time is inside, and nothing comes into being outside.
+    ///
+    /// Requirement: P-6, P-10.
+    #[test]
+    fn a_racer_leads_no_look_up_out() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::create_dir(&a).unwrap();
+        // Without `..`, which takes a look-up many attempts while somebody renames things.
+        symlink(outside.path(), &b).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let done = AtomicBool::new(false);
+        let (mut seen, mut led_out) = ([0_usize; 2], None);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_EXCHANGE).unwrap();
+                    // A lock that is taken again at once is nobody else's for long.
+                    std::thread::sleep(std::time::Duration::from_micros(1));
+                }
+            });
+            // Both ways are met, however slowly the other thread gets on.
+            for round in 0..20_000 {
+                if round >= 500 && seen.iter().all(|times| *times > 20) {
+                    break;
+                }
+                let path = format!("/a/deep{}/er", round % 100);
+                // What is swapped at the wrong moment may be refused.
+                let Ok(target) = root.target(Path::new(&path), round % 2 == 0) else { continue };
+                let place = std::fs::read_link(format!("/proc/self/fd/{}", target.as_raw_fd())).unwrap();
+                if !place.starts_with(dir.path()) {
+                    led_out = Some(place.clone());
+                }
+                seen[usize::from(place.starts_with(&a) || place.starts_with(&b))] += 1;
+                if round % 100 == 99 {
+                    drop(std::fs::remove_dir_all(dir.path().join(outside.path().strip_prefix("/").unwrap())));
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(led_out, None);
+        assert!(seen.iter().all(|times| *times > 20), "the race was never on: {seen:?}");
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 }

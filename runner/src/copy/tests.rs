@@ -126,7 +126,7 @@ fn a_racer_gets_nothing_of_others_copied() {
                 std::thread::sleep(std::time::Duration::from_micros(1));
             }
         });
-        let how = How { follow: true, owner: None };
+        let how = How { follow: true, ..How::default() };
         let back = |from: &str, to: &str| {
             let (ours, theirs) = (Root::open(world.to.path()).unwrap(), Root::open(world.from.path()).unwrap());
             copy(&Side { root: &ours, path: from }, &Side { root: &theirs, path: to }, how)

@@ -5,15 +5,20 @@ use std::fs;
 
 use nix::libc;
 
-/// Gives back what a process holds that is about to wait for a long time: free blocks of the heap, and the pages of the
-/// program itself, which come back from the page cache when they are needed.
+/// Gives back what a process holds that is about to wait for a long time: free blocks of the heap, what is left of deeper calls
+/// on the stack, and the pages of the program itself, which come back from the page cache when they are needed.
 pub(crate) fn give_back() {
     // SAFETY: gives free memory back; what is in use stays.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::malloc_trim(0);
     }
-    for (start, length) in unchanged_files(&fs::read_to_string("/proc/self/smaps").unwrap_or_default()) {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
+    if let Some((start, length)) = unused_stack(&smaps, std::ptr::from_ref(&smaps).addr()) {
+        // SAFETY: this is the only thread, and what is so far below its present frame belongs to calls that have returned.
+        unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+    for (start, length) in unchanged_files(&smaps) {
         // SAFETY: a mapping of a file that cannot be written to, and never was (it has no page of its own), holds nothing but
         // the file's contents, which the kernel reads again. This thread is the only one, so it is still as it was listed.
         unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
@@ -38,6 +43,15 @@ pub(crate) fn forget_environment() {
 unsafe extern "C" {
     /// The list of this process's environment, environ(7).
     static mut environ: *mut *mut c_char;
+}
+
+/// Start and length of the part of the stack that is well below `here`, a place in the frame of a present call.
+fn unused_stack(smaps: &str, here: usize) -> Option<(usize, usize)> {
+    const PAGE: usize = 4096;
+    let range = smaps.lines().find(|line| line.ends_with("[stack]"))?.split_whitespace().next()?;
+    let start = usize::from_str_radix(range.split_once('-')?.0, 16).ok()?;
+    let end = (here / PAGE).checked_sub(16)? * PAGE;
+    end.checked_sub(start).filter(|length| *length > 0).map(|length| (start, length))
 }
 
 /// Start and length of the mappings in the text of /proc/PID/smaps that show a file as it is. One that was written to before
@@ -74,5 +88,14 @@ mod tests {
             00404000-00405000 rw-p 00003000 fd:00 4711   /usr/bin/xnet\nRss: 4 kB\nAnonymous: 0 kB\n\
             7ff00000-7ff01000 r--p 00000000 00:00 0   [vvar]\nRss: 4 kB\nAnonymous: 0 kB\n";
         assert_eq!(unchanged_files(text), [(0x40_0000, 0x1000)]);
+    }
+
+    #[test]
+    fn only_what_is_far_below_the_present_frame_is_unused() {
+        let text = "00400000-00401000 r-xp 00001000 fd:00 4711   /usr/bin/xnet\nRss: 4 kB\n\
+            7ff00000-7ff80000 rw-p 00000000 00:00 0   [stack]\nRss: 4 kB\n";
+        assert_eq!(unused_stack(text, 0x7ff7_0123), Some((0x7ff0_0000, 0x6_0000)));
+        assert_eq!(unused_stack(text, 0x7ff0_8000), None);
+        assert_eq!(unused_stack("", 0x7ff7_0123), None);
     }
 }

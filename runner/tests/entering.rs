@@ -204,7 +204,7 @@ fn each_of_the_three_calls_has_its_one_place() {
         assert!(made[0].contains("clone3(") && made[0].contains(&flag), "{}", made[0]);
     }
     // The group comes last, when the process has been put into it.
-    let apart: Vec<_> = run.iter().filter(|line| line.contains("unshare(")).collect();
+    let apart: Vec<_> = run.iter().filter(|line| line.contains("unshare(CLONE_NEW")).collect();
     assert!(apart.len() == 1 && apart[0].contains("unshare(CLONE_NEWCGROUP)"), "{apart:#?}");
     assert!(!run.iter().any(|line| line.contains("setns(")), "{run:#?}");
     sandbox.detach(&["--net=none", "--name=c"], &["sleep", "1000"]);

@@ -374,7 +374,7 @@ fn the_switches_of_a_daemon_are_options_of_a_container() {
     xnet(&sandbox, &["wait", "kept"]).expect(0, "0");
     let ended = said("kept");
     assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (0, "one\n", "two\n"));
-    driver("kept").expect(0, r#"json-file {"max-size":"1048576","max-file":"2"}"#);
+    driver("kept").expect(0, r#"json-file {"max-file":"2","max-size":"1048576"}"#);
     start(&sandbox, "lost", &["--log-driver=none"], "echo one");
     xnet(&sandbox, &["wait", "lost"]).expect(0, "0");
     assert_ne!(said("lost").code, 0, "a log that nobody keeps was shown");

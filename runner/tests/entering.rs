@@ -213,7 +213,9 @@ fn each_of_the_three_calls_has_its_one_place() {
     assert_eq!(entered.len(), 1, "{exec:#?}");
     assert!(["NS", "PID", "NET", "IPC", "UTS"].iter().all(|kind| entered[0].contains(&format!("CLONE_NEW{kind}"))));
     assert!(
-        !exec.iter().any(|line| line.contains("unshare(") || line.contains("clone3(") && line.contains("CLONE_NEW"))
+        !exec
+            .iter()
+            .any(|line| line.contains("unshare(CLONE_NEW") || line.contains("clone3(") && line.contains("CLONE_NEW"))
     );
     let netns = calls(&sandbox.command(&["netns", "exec", "c", "true"]), kinds, &sandbox);
     let entered: Vec<_> = netns.iter().filter(|line| line.contains("setns(")).collect();

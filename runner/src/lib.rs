@@ -37,6 +37,7 @@ pub mod net;
 mod netns;
 mod oci;
 mod process;
+mod rootless;
 pub mod seccomp;
 pub mod setup;
 pub mod spec;

@@ -18,6 +18,7 @@ use crate::id::Name;
 use crate::process::channel::ChildEnd;
 use crate::process::child::Child;
 use crate::process::wait::Running;
+use crate::rootless;
 use crate::setup::apply::Trees;
 use crate::setup::trees::{RootTree, Tree};
 use crate::setup::{Op, privilege};
@@ -36,6 +37,12 @@ fn write_maps(pid: Pid, users: &Users) -> Result<()> {
     };
     write("uid_map", &users.uids)?;
     write("gid_map", &users.gids)
+}
+
+/// `users` if file systems can be mounted with owners translated for them. Only the host's root can have that, for file systems
+/// that the host has mounted.
+pub(crate) fn translated(users: Option<&Users>) -> Option<&Users> {
+    users.filter(|users| !users.is_identity() && sys::ns::in_initial_user())
 }
 
 /// Does `work` as somebody whose files belong to `owner`, with the rights of before. An overlay makes files on its own
@@ -127,9 +134,45 @@ const FIRST: u32 = 524_288;
 /// And from here on they are special again.
 const LAST: u32 = 0x6fff_0000;
 
+/// Every id for itself: a user namespace for other things than ids. In one that has not all ids, those that it has.
+pub(crate) fn identity() -> Result<Users> {
+    if sys::ns::in_initial_user() {
+        return Users::identity();
+    }
+    let [uids, gids] = rootless::identity()?;
+    Users::new(uids, gids)
+}
+
+/// The caller's own ids inside, too, for a caller who is root only in a user namespace; root and the others inside are of those
+/// that were lent to the caller.
+pub(crate) fn keep_id() -> Result<Users> {
+    let caller = rootless::caller().ok_or_else(|| {
+        Error::new("--userns keep-id is for users other than root: root's id is what a user namespace is to hide")
+    })?;
+    let [uids, gids] = rootless::identity()?;
+    let keep = |what: &str, maps: &[IdMap], own: u32| {
+        // The caller is 0 out here, and the lent ones follow from 1 on.
+        let lent = maps.iter().map(|map| map.inside.saturating_add(map.count)).max().unwrap_or(1) - 1;
+        if own == 0 || lent < own {
+            return Err(Error::new(format!(
+                "--userns keep-id takes {own} {what} ids beside the caller's own, and {lent} are lent (/etc/sub{what})"
+            )));
+        }
+        let rest = (lent > own).then(|| IdMap::new(own + 1, own + 1, lent - own));
+        [IdMap::new(0, 1, own), IdMap::new(own, 0, 1)].into_iter().chain(rest).collect::<Result<Vec<_>>>()
+    };
+    Users::new(keep("uid", &uids, caller.uid.as_raw())?, keep("gid", &gids, caller.gid.as_raw())?)
+}
+
 /// A range of ids that no running process has in its namespace's map. Where to begin looking follows from the
 /// container's own id, so containers that come at the same time do not look at the same place.
 pub(crate) fn free_range(id: &Name) -> Result<Users> {
+    if !sys::ns::in_initial_user() {
+        return Err(Error::new(
+            "--userns auto needs the host's root, who has ids to give: here there are keep-id, UID:GID:SIZE and --uidmap, of \
+             the ids in /proc/self/uid_map of xnet",
+        ));
+    }
     let taken = maps_in_use();
     let slots = (LAST - FIRST) / RANGE;
     let start = u32::from_str_radix(&id.as_str()[..7.min(id.as_str().len())], 16).unwrap_or_default();

@@ -65,19 +65,6 @@ fn usage_errors_are_125_and_touch_nothing() {
     assert!(!sandbox.path("state").exists(), "a refused command line has made the state directory");
 }
 
-#[test]
-fn others_than_root_are_told_so() {
-    let sandbox = Sandbox::new();
-    // The test's own directories are root's alone.
-    let xnet = Path::new("/tmp").join(sandbox.path("x").file_name().unwrap()).with_extension(sandbox.cgroup());
-    fs::copy(env!("CARGO_BIN_EXE_xnet"), &xnet).unwrap();
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&xnet);
-    let ended = Ended::of(command.args(["run", "--net=none", "--", "true"]));
-    fs::remove_file(xnet).unwrap();
-    ended.expect_refusal(125, "can only be made by root");
-}
-
 /// Requirement: S0-P1, S3-3, S3-11.
 #[test]
 fn the_command_is_process_1_of_its_own_namespaces() {

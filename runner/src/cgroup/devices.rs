@@ -253,6 +253,7 @@ impl From<Rule> for String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
     use std::process::Command;
 
     use super::*;
@@ -275,8 +276,11 @@ mod tests {
     #[test]
     fn version_1_gets_a_list() {
         let dir = tempfile::tempdir().unwrap();
-        let hierarchies =
-            [Hierarchy { kind: Kind::V1 { controllers: vec!["devices".into()] }, mount: dir.path().into() }];
+        let hierarchies = [Hierarchy {
+            kind: Kind::V1 { controllers: vec!["devices".into()] },
+            mount: dir.path().into(),
+            below: PathBuf::new(),
+        }];
         let group = Group::new(&hierarchies, &"xnet".parse().unwrap(), &"one".parse().unwrap());
         group.create(&Limits::default()).unwrap();
         let file = |name: &str| dir.path().join("xnet/one").join(name);

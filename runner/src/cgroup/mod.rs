@@ -33,21 +33,33 @@ use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::kernel_file;
 use crate::spec::{Limits, Spec};
+use crate::sys::ns::in_initial_user;
 
 use setting::Setting;
 
 /// The length of a CPU period, which both versions have as their default.
 const PERIOD_US: u64 = 100_000;
 
-/// The hierarchies of this host, as they were when this was first asked.
+/// The hierarchies of this host, as they were when this was first asked; without its rights, those of which a part is delegated
+/// to this process.
 pub(crate) fn of_host() -> Result<Vec<Hierarchy>> {
     static FOUND: OnceLock<Vec<Hierarchy>> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(found.clone());
     }
     let read = |path: &str| kernel_file::list(path).context(|| format!("read {path}"));
-    let found = discover::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+    let own = read("/proc/self/cgroup")?;
+    let all = discover::parse(&read("/proc/self/mountinfo")?, &own).into_iter();
+    let found = match in_initial_user() {
+        true => all.map(|(hierarchy, _)| hierarchy).collect(),
+        false => all.filter_map(|(hierarchy, group)| discover::delegated(hierarchy, group)).collect(),
+    };
     Ok(FOUND.get_or_init(|| found).clone())
+}
+
+/// The controllers that `limits` need, and that are not there, or not delegated to this process.
+pub(crate) fn unkept(limits: &Limits) -> Result<Vec<String>> {
+    Group::at(&of_host()?, Path::new("")).unkept(limits)
 }
 
 /// The directories of a container's group, by version.
@@ -99,7 +111,7 @@ impl<'a> Group<'a> {
     /// The version 2 controllers that must be switched on for `limits`, with the file that does it at the root.
     pub(crate) fn controllers_to_enable(&self, limits: &Limits) -> Option<(PathBuf, Vec<String>)> {
         let unified = self.hierarchies.iter().find(|h| h.kind == Kind::V2)?;
-        let control = unified.mount.join("cgroup.subtree_control");
+        let control = unified.top().join("cgroup.subtree_control");
         let enabled = kernel_file::value(&control).unwrap_or_default();
         let missing: Vec<_> = unified
             .settings(limits)
@@ -147,19 +159,27 @@ impl<'a> Group<'a> {
         if self.hierarchies.iter().any(|h| h.kind == Kind::V2 && h.has("memory")) {
             v2::check(limits)?;
         }
-        let kept = |setting: &Setting| self.hierarchies.iter().any(|h| h.has(&setting.controller));
-        match v1::settings(limits)?.into_iter().chain(Setting::raw(limits)).find(|s| !kept(s)) {
-            Some(setting) if !limits.ignore_missing => Err(Error::new(format!(
-                "the cgroup controller {:?} is not available on this host, so the limit cannot be kept \
-                 (see xnet info; --ignore-missing-cgroup runs the container without it)",
-                setting.controller
+        match self.unkept(limits)?.into_iter().next() {
+            Some(controller) if !limits.ignore_missing => Err(Error::new(format!(
+                "the cgroup controller {controller:?} is not available on this host, so the limit cannot be kept \
+                 (see xnet info; --ignore-missing-cgroup runs the container without it)"
             ))),
             _ => Ok(()),
         }
     }
 
+    /// The controllers that `limits` need and that are in no hierarchy.
+    fn unkept(&self, limits: &Limits) -> Result<Vec<String>> {
+        let kept = |name: &String| self.hierarchies.iter().any(|h| h.has(name));
+        let settings = v1::settings(limits)?.into_iter().chain(Setting::raw(limits));
+        let mut missing: Vec<String> =
+            settings.map(|setting| setting.controller.clone()).filter(|c| !kept(c)).collect();
+        missing.dedup();
+        Ok(missing)
+    }
+
     fn dir(&self, hierarchy: &Hierarchy) -> PathBuf {
-        hierarchy.mount.join(&self.path)
+        hierarchy.top().join(&self.path)
     }
 
     fn create_in(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<PathBuf> {
@@ -186,7 +206,7 @@ impl<'a> Group<'a> {
 
     fn prepare_parent(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<()> {
         let parents = self.path.parent().unwrap_or(Path::new(""));
-        let dir = hierarchy.mount.join(parents);
+        let dir = hierarchy.top().join(parents);
         match fs::create_dir(&dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(&dir),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -194,7 +214,7 @@ impl<'a> Group<'a> {
         }
         .context(|| format!("make the cgroup {}", dir.display()))?;
         let wanted: Vec<_> = settings.iter().map(|setting| hierarchy.own_name(&setting.controller)).collect();
-        let mut level = hierarchy.mount.clone();
+        let mut level = hierarchy.top();
         if hierarchy.kind == Kind::V2 {
             v2::enable(&level, &wanted)?;
         }

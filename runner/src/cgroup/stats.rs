@@ -238,7 +238,7 @@ mod tests {
 
     fn stats(kind: Kind, root: &Path, files: &[(&str, &str)]) -> Stats {
         write(&root.join("xnet/one"), files);
-        let hierarchies = [Hierarchy { kind, mount: root.to_owned() }];
+        let hierarchies = [Hierarchy { kind, mount: root.to_owned(), below: PathBuf::new() }];
         Group::new(&hierarchies, &"xnet".parse().unwrap(), &"one".parse().unwrap()).stats()
     }
 

@@ -62,7 +62,7 @@ pub(crate) fn controllers(hierarchies: &[Hierarchy], table: &str) -> Vec<Control
             None => State::Unbound,
         };
         let flags = FLAGS.iter().find(|(controller, _)| *controller == name).map(|(_, flags)| flags.to_vec());
-        Some(Controller { name, state, mount: home.map(|h| h.mount.clone()), flags: flags.unwrap_or_default() })
+        Some(Controller { name, state, mount: home.map(Hierarchy::top), flags: flags.unwrap_or_default() })
     });
     entries.collect()
 }
@@ -129,7 +129,11 @@ mod tests {
     fn a_controller_is_somewhere_or_told_why_not() {
         let table = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t2\t5\t1\nmemory\t0\t1\t0\nnet_cls\t0\t1\t1\n";
         let mount = PathBuf::from("/sys/fs/cgroup/cpu");
-        let hierarchies = [Hierarchy { kind: Kind::V1 { controllers: vec!["cpu".into()] }, mount: mount.clone() }];
+        let hierarchies = [Hierarchy {
+            kind: Kind::V1 { controllers: vec!["cpu".into()] },
+            mount: mount.clone(),
+            below: PathBuf::new(),
+        }];
         let found: Vec<_> = controllers(&hierarchies, table).into_iter().map(|c| (c.name, c.state, c.mount)).collect();
         let expected = [
             ("cpu".to_owned(), State::V1, Some(mount)),

@@ -13,7 +13,7 @@ fn fixture(mounts: &[(&str, &str, &str)], own: &str) -> (tempfile::TempDir, Vec<
         )
     };
     let mountinfo: String = mounts.iter().map(line).collect();
-    let hierarchies = discover::parse(&mountinfo, own);
+    let hierarchies = discover::parse(&mountinfo, own).into_iter().map(|(hierarchy, _)| hierarchy).collect();
     (dir, hierarchies)
 }
 
@@ -143,4 +143,25 @@ fn a_version_1_group_is_killed_process_by_process() {
     clear(&dirs).unwrap();
     assert!(reaper.join().unwrap(), "a process was not killed");
     assert!(!dirs[0].parent().unwrap().exists());
+}
+
+/// What is writable for this process is delegated to it, from the topmost group down, and nothing beside the way to its own.
+///
+/// Requirement: S1-U2.
+#[test]
+fn the_topmost_delegated_group_on_the_way_is_where_groups_are_made() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let hierarchy = Hierarchy { kind: Kind::V2, mount: dir.path().into(), below: PathBuf::new() };
+    fs::create_dir_all(dir.path().join("user/mine/deep")).unwrap();
+    for group in ["user/mine", "user/mine/deep", "other"] {
+        fs::create_dir_all(dir.path().join(group)).unwrap();
+        fs::write(dir.path().join(group).join("cgroup.procs"), "").unwrap();
+    }
+    fs::set_permissions(dir.path().join("user"), fs::Permissions::from_mode(0o555)).unwrap();
+    let top = |group: &str| discover::delegated(hierarchy.clone(), group).map(|found| found.below);
+    assert_eq!(top("/user/mine/deep"), Some("user/mine".into()));
+    assert_eq!(top("/user/mine"), Some("user/mine".into()));
+    assert_eq!(top("/user"), None);
+    assert_eq!(top("/"), None);
 }

@@ -13,6 +13,7 @@ use crate::container;
 use crate::error::{Context, Result};
 use crate::format::{Template, pretty};
 use crate::image;
+use crate::rootless;
 use crate::spec::Dirs;
 use crate::state::{Status, View};
 
@@ -65,6 +66,8 @@ fn gather(dirs: &Dirs) -> Result<Json> {
         "CgroupVersion": version(&hierarchies),
         "Controllers": controllers,
         "UnavailableOptions": missing,
+        "Rootless": rootless::caller().is_some(),
+        "RootlessMissing": rootless::missing(&hierarchies),
         "Features": {
             "overlay": has_filesystem("overlay"),
             "seccomp": Path::new("/proc/sys/kernel/seccomp").is_dir(),

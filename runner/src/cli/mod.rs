@@ -34,6 +34,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::error::{Error, Result, Status};
 use crate::spec::Dirs;
 use crate::sys::sealed;
+use crate::{image as images, rootless};
 
 /// Container networking for Linux: a small container runner on its own CNI plugins.
 #[derive(Debug, Parser)]
@@ -49,15 +50,17 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Places {
-    /// Where xnet keeps what outlives a reboot: containers, images, volumes
-    #[arg(long, global = true, env = "XNET_ROOT", value_name = "DIR", default_value = "/var/lib/xnet")]
-    root: PathBuf,
-    /// Where xnet keeps what it knows about running containers; DIR/run with --root DIR, /run/xnet without
+    /// Where xnet keeps what outlives a reboot: containers, images, volumes; by default /var/lib/xnet, and for others than
+    /// root $XDG_DATA_HOME/xnet
+    #[arg(long, global = true, env = "XNET_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Where xnet keeps what it knows about running containers; DIR/run with --root DIR, without it /run/xnet, and for others
+    /// than root $XDG_RUNTIME_DIR/xnet
     #[arg(long, global = true, env = "XNET_STATE_DIR", value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Where network namespaces are pinned
-    #[arg(long, global = true, env = "XNET_NETNS_DIR", value_name = "DIR", default_value = "/run/netns")]
-    netns_dir: PathBuf,
+    /// Where network namespaces are pinned; by default /run/netns, and for others than root in the directory above
+    #[arg(long, global = true, env = "XNET_NETNS_DIR", value_name = "DIR")]
+    netns_dir: Option<PathBuf>,
     /// Where networks of other engines are configured
     #[arg(long, global = true, env = "XNET_CNI_CONF_DIR", value_name = "DIR", default_value = "/etc/cni/net.d")]
     cni_conf_dir: PathBuf,
@@ -174,36 +177,77 @@ const ENTERING: [&str; 9] = ["run", "create", "start", "restart", "exec", "monit
 /// The commands whose status may be that of a command of the user's.
 const RUNNING: [&str; 9] = ["run", "create", "start", "restart", "exec", "attach", "netns", "cni", "oci"];
 
+/// The commands that make something with owners, or tell about it.
+const MAKING: [&str; 8] = ["run", "create", "start", "restart", "import", "load", "pull", "commit"];
+
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
     // An engine's command line has options of the same names with other meanings.
     if std::env::args_os().nth(1).is_some_and(|word| word == "oci") {
         return oci::main(std::env::args_os().skip(1).collect());
     }
-    let said = |names: &[&str]| std::env::args_os().skip(1).any(|word| names.iter().any(|name| word == *name));
+    if rootless::is_needed() {
+        return parse().map_or_else(|code| code, without_root);
+    }
     // A word that only looks like such a command costs a third of a millisecond, so this need not wait for the parser.
-    if said(&ENTERING)
-        && let Err(error) = sealed::ensure()
+    if (said(&ENTERING) || rootless::caller().is_some())
+        && let Err(error) = sealed::ensure(&[])
     {
         complain(&error);
         return ExitCode::from(error.status.code());
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let (is_answer, kind) = (!error.use_stderr(), error.kind());
-            let _ = in_full(error).print();
-            // Help and version are answers; all else is a failure of ours. To forget what a command is about is no bad option.
-            let missing = kind == ErrorKind::MissingRequiredArgument && !said(&RUNNING);
-            let refused = if missing { 1 } else { Status::Setup.code() };
-            return if is_answer { ExitCode::SUCCESS } else { ExitCode::from(refused) };
+    parse().map_or_else(|code| code, |cli| cli.run())
+}
+
+/// Whether one of `names` is among the words of the command line.
+fn said(names: &[&str]) -> bool {
+    std::env::args_os().skip(1).any(|word| names.iter().any(|name| word == *name))
+}
+
+/// The command line; the exit status if it is answered or refused already.
+fn parse() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        let (is_answer, kind) = (!error.use_stderr(), error.kind());
+        let _ = in_full(error).print();
+        // Help and version are answers; all else is a failure of ours. To forget what a command is about is no bad option.
+        let missing = kind == ErrorKind::MissingRequiredArgument && !said(&RUNNING);
+        let refused = if missing { 1 } else { Status::Setup.code() };
+        if is_answer { ExitCode::SUCCESS } else { ExitCode::from(refused) }
+    })
+}
+
+/// Executes this program again as root of a user namespace of the caller's, unless that is of no use.
+fn without_root(cli: Cli) -> ExitCode {
+    if matches!(cli.command, Command::Version(_) | Command::Install(_)) {
+        return cli.run();
+    }
+    let entered = cli.places.dirs().and_then(|dirs| rootless::enter(&dirs)).and_then(|(environment, missing)| {
+        missing.iter().filter(|_| said(&MAKING)).for_each(complain);
+        sealed::ensure(&environment)
+    });
+    cli.answer(entered.map(|()| 0))
+}
+
+impl Cli {
+    fn run(&self) -> ExitCode {
+        let ended = self.command.run(&self.places);
+        if images::lost() > 0 {
+            complain(&Error::new(format!(
+                "{} of the files could not be made as they are in the image: this user namespace has not the ids of their owners \
+                 (/etc/subuid, /etc/subgid), who is root now, or they are device nodes, which are empty files now",
+                images::lost()
+            )));
         }
-    };
-    match cli.command.run(&cli.places) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            complain(&error);
-            ExitCode::from(if cli.command.runs_something() { error.status.code() } else { 1 })
+        self.answer(ended)
+    }
+
+    fn answer(&self, ended: Result<u8>) -> ExitCode {
+        match ended {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                complain(&error);
+                ExitCode::from(if self.command.runs_something() { error.status.code() } else { 1 })
+            }
         }
     }
 }
@@ -297,14 +341,24 @@ impl Places {
         let absolute = |path: &PathBuf| {
             std::path::absolute(path).map_err(|error| Error::new(format!("{}: {error}", path.display())))
         };
-        let data = absolute(&self.root)?;
-        let state = match &self.state_dir {
+        let unprivileged = rootless::is_needed();
+        let data = match &self.root {
             Some(dir) => absolute(dir)?,
-            None if data == Path::new("/var/lib/xnet") => PathBuf::from("/run/xnet"),
-            None => data.join("run"),
+            None if unprivileged => rootless::places::data()?,
+            None => PathBuf::from("/var/lib/xnet"),
         };
-        let (netns, conf) = (absolute(&self.netns_dir)?, absolute(&self.cni_conf_dir)?);
-        Ok(Dirs { data, state, netns, conf })
+        let state = match (&self.state_dir, &self.root) {
+            (Some(dir), _) => absolute(dir)?,
+            (None, Some(_)) if data != Path::new("/var/lib/xnet") => data.join("run"),
+            _ if unprivileged => rootless::places::state(),
+            _ => PathBuf::from("/run/xnet"),
+        };
+        let netns = match &self.netns_dir {
+            Some(dir) => absolute(dir)?,
+            None if unprivileged => state.join(".netns"),
+            None => PathBuf::from("/run/netns"),
+        };
+        Ok(Dirs { data, state, netns, conf: absolute(&self.cni_conf_dir)? })
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) type Warn<'a> = &'a mut dyn FnMut(&Error);
 /// Opens the directories, and looks after what the dead have left: it may hold the name, or the address, that is wanted now.
 pub(crate) fn open(dirs: &Dirs, warn: Warn<'_>) -> Result<Store> {
     if !geteuid().is_root() {
-        return Err(Error::new("a container can only be made by root; running without it is not supported yet"));
+        return Err(Error::new("containers are only seen by root, be it that of a user namespace"));
     }
     let store = Store::open(dirs)?;
     recover::all(&store, dirs, false)?.failed.iter().for_each(warn);
@@ -103,7 +103,7 @@ fn with_client(store: &Store, dirs: &Dirs, container: Container, spec: &Spec, op
 /// Makes a container. Until its log says that it is kept, it goes when its owner does.
 fn make(store: &Store, spec: &Spec, dirs: &Dirs) -> Result<Container> {
     let mut container = store.create(spec)?;
-    match storage::prepare(&spec.root, dirs, &mut container).and_then(|_| end::announce(spec, &container)) {
+    match storage::prepare(spec, dirs, &mut container).and_then(|_| end::announce(spec, &container)) {
         Ok(()) => {
             events::append(store, spec, "create", &[]);
             Ok(container)

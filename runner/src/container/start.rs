@@ -165,7 +165,8 @@ impl Start<'_> {
         container.record(&Record::Cgroups { dirs: group.dirs() })?;
         fault::point("log-cgroups")?;
         let rules = [devices::usual(), self.spec.limits.devices.clone()].concat();
-        let guard = (!self.spec.process.privileged).then_some(rules.as_slice());
+        // Without the host's rights there is nothing to guard: no node can be made that could be opened.
+        let guard = (!self.spec.process.privileged && sys::ns::in_initial_user()).then_some(rules.as_slice());
         let (groups, scope) = match &self.spec.scope {
             Some(unit) => {
                 let (groups, scope) = systemd::prepare(unit, &group, &self.spec.limits, guard)?;
@@ -273,9 +274,9 @@ impl Start<'_> {
     /// The files of the container's own in /etc, if its first process cannot open them.
     fn etc(&self, running: &Running<'_>, files: &Files) -> Result<Vec<OwnedFd>> {
         match &self.spec.namespaces.user {
-            Some(users) if users.is_identity() => files.open(None),
-            Some(_) => files.open(Some(userns::namespace(running)?.as_fd())),
             None => Ok(Vec::new()),
+            users if userns::translated(users.as_ref()).is_none() => files.open(None),
+            Some(_) => files.open(Some(userns::namespace(running)?.as_fd())),
         }
     }
 

@@ -107,27 +107,35 @@ impl Exec<'_> {
 }
 
 impl Target {
-    /// All namespaces of the container's first process. Entering one's own again does nothing; only with a user namespace
-    /// that is an error.
+    /// The namespaces of the container's first process that are to be entered. Entering one's own again does nothing, but with a
+    /// user namespace that is an error, and without the host's rights so it is with those of the host.
     fn namespaces(&self) -> Result<CloneFlags> {
         let of = |who: &str, kind: &str| std::fs::read_link(format!("/proc/{who}/ns/{kind}"));
-        let mut all = CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWPID
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS
-            | CloneFlags::CLONE_NEWCGROUP;
         let pid = self.pid.to_string();
+        let is_own = |kind: &str| of(&pid, kind).ok() == of("self", kind).ok();
         let theirs = of(&pid, "user").context(|| "look at the container's user namespace")?;
-        if theirs != of("self", "user").context(|| "look at this user namespace")? {
-            all |= CloneFlags::CLONE_NEWUSER;
+        let other_user = theirs != of("self", "user").context(|| "look at this user namespace")?;
+        let all = KINDS.into_iter().chain([("time", CloneFlags::from_bits_retain(TIME))]);
+        let mut flags = if other_user { CloneFlags::CLONE_NEWUSER } else { CloneFlags::empty() };
+        if sys::ns::in_initial_user() {
+            let has_time = of("self", "time").is_ok();
+            flags.extend(all.filter(|(kind, _)| *kind != "time" || has_time).map(|(_, flag)| flag));
+        } else {
+            flags.extend(all.filter(|(kind, _)| !is_own(kind)).map(|(_, flag)| flag));
         }
-        if of("self", "time").is_ok() {
-            all |= CloneFlags::from_bits_retain(TIME);
-        }
-        Ok(all)
+        Ok(flags)
     }
 }
+
+/// The namespaces that every kernel has which runs containers.
+const KINDS: [(&str, CloneFlags); 6] = [
+    ("mnt", CloneFlags::CLONE_NEWNS),
+    ("pid", CloneFlags::CLONE_NEWPID),
+    ("net", CloneFlags::CLONE_NEWNET),
+    ("ipc", CloneFlags::CLONE_NEWIPC),
+    ("uts", CloneFlags::CLONE_NEWUTS),
+    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+];
 
 /// `CLONE_NEWTIME` of linux/sched.h, which the wrapper has no name for.
 const TIME: i32 = 0x80;

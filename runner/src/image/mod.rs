@@ -30,6 +30,7 @@ pub use digest::Digest;
 pub use limits::Limits;
 pub use name::Reference;
 pub use store::{Image, Store};
+pub(crate) use unpack::lost::count as lost;
 
 /// Unpacks a tar archive, plain or compressed, into the empty directory `root`, with all the caution that a layer gets.
 pub(crate) fn unpack_tree(tar: impl Read, root: OwnedFd, limits: Limits) -> Result<()> {

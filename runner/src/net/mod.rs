@@ -12,6 +12,7 @@
 //! record in `STATE/ID/net.json` ([`Connected`]).
 
 pub(crate) mod attach;
+mod carrier;
 pub(crate) mod catalog;
 pub(crate) mod connected;
 pub(crate) mod create;

@@ -19,7 +19,7 @@ use super::connected::{Connected, Endpoint};
 use super::join::{self, Joined};
 use super::network::Network;
 use super::ports::Reserved;
-use super::{devices, hosts, pin, ports, resolv};
+use super::{carrier, devices, hosts, pin, ports, resolv};
 
 /// Everything about the network of a run that can be known before the container is made. It holds the published ports,
 /// so it must live as long as the container.
@@ -132,7 +132,10 @@ impl Prepared {
             container.record(&network.record(&ifname, &self.pin))?;
         }
         fault::point("log-network")?;
-        let (endpoints, dns) = self.attach(store, each(), warn)?;
+        let (endpoints, mut dns) = self.attach(store, each(), warn)?;
+        if let NetMode::Carried(program) = self.net.mode {
+            dns.add(&carrier::start(program, &self.pin, container)?);
+        }
         fault::point("network")?;
         self.lend_devices(container, store)?;
         let connected = self.connected(netns, endpoints)?;

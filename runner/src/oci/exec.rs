@@ -225,7 +225,7 @@ const TIME: i32 = 0x80;
 fn groups(record: &Record) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
     let (mut ones, mut two) = (Vec::new(), None);
     for hierarchy in of_host()? {
-        let dir = hierarchy.mount.join(&record.group);
+        let dir = hierarchy.top().join(&record.group);
         match hierarchy.kind {
             _ if !is_group(&dir) => {}
             Version::V2 => two = Some(dir),

@@ -107,20 +107,13 @@ impl Init<'_> {
         let root = spec::Root::new(Rootfs::Dir(plan.rootfs.clone()));
         let (place, stdio) = (Place::at(self.dir), Stdio::Inherit { stdin: true });
         let mut setup = Setup {
-            maker: Maker {
-                root: &root,
-                data: self.dir,
-                place: &place,
-                nodev: false,
-                userns: None,
-                owner: None,
-                rootless: false,
-            },
+            maker: Maker { root: &root, data: self.dir, place: &place, nodev: false, userns: None, owner: None },
             groups_are_roots: false,
             tasks: None,
             etc: Vec::new(),
             trees: Trees::default(),
             user_namespace: false,
+            nested: !sys::ns::in_initial_user(),
             masks: Masks::default(),
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,

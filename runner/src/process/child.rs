@@ -17,7 +17,7 @@ use crate::setup::trees::Maker;
 use crate::setup::{Op, SharedMemory};
 use crate::spec::{Spec, Users};
 use crate::storage::Place;
-use crate::{fault, sys};
+use crate::{fault, sys, userns};
 
 use super::channel::ChildEnd;
 use super::exec::Command;
@@ -49,7 +49,7 @@ const CHANNEL: RawFd = 3;
 impl Child<'_> {
     /// What makes the container's file systems, here or in the parent.
     pub(crate) fn maker<'a>(&'a self, userns: Option<BorrowedFd<'a>>) -> Maker<'a> {
-        let users = self.spec.namespaces.user.as_ref().filter(|users| !users.is_identity());
+        let users = userns::translated(self.spec.namespaces.user.as_ref());
         let userns = userns.filter(|_| users.is_some());
         Maker {
             root: &self.spec.root,
@@ -60,7 +60,6 @@ impl Child<'_> {
             nodev: !self.guarded || self.spec.namespaces.user.is_some() && !self.spec.process.privileged,
             userns,
             owner: userns.and(users).map(Users::root),
-            rootless: false,
         }
     }
 
@@ -96,6 +95,7 @@ impl Child<'_> {
             etc: Vec::new(),
             trees: Trees::default(),
             user_namespace: self.spec.namespaces.user.is_some(),
+            nested: !sys::ns::in_initial_user(),
             masks: Masks::default(),
             groups: self.groups.clone(),
             hierarchies: self.hierarchies,

@@ -54,6 +54,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) account: Option<Account>,
     /// The container has a user namespace of its own.
     pub(crate) user_namespace: bool,
+    /// The runner is in one already, with or without one of the container's own.
+    pub(crate) nested: bool,
     /// The standard streams.
     pub(crate) stdio: &'a Stdio,
     /// The container's terminal, once it is made.
@@ -186,7 +188,7 @@ impl Setup<'_> {
                     shm_bytes: spec.shm_bytes,
                     devices: &spec.devices,
                     all: self.process.privileged,
-                    user_namespace: self.user_namespace,
+                    user_namespace: self.user_namespace || self.nested,
                 };
                 self.null = Some(dev::build(self.root()?, &wishes)?);
                 Ok(())
@@ -262,7 +264,7 @@ impl Setup<'_> {
     ) -> Result<()> {
         let tree = match sys::mount::new(kind, options, attrs) {
             // Of a namespace that is not this user namespace's, only the host's own can be had.
-            Err(Errno::EPERM) if self.user_namespace => {
+            Err(Errno::EPERM) if self.user_namespace || self.nested => {
                 let tree = kernel::copy_of_hosts(&format!("/{path}"))?;
                 sys::mount::set_flags(tree.as_fd(), attrs | attr::RDONLY).context(|| "make it read-only")?;
                 tree

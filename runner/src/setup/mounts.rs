@@ -15,7 +15,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::error::{Context, Error, Result};
 use crate::spec::{FsOption, Mount, Source};
-use crate::storage::tree;
+use crate::storage::tree::{self, Owner};
 use crate::sys;
 
 use super::path::Root;
@@ -102,7 +102,7 @@ fn fill(target: BorrowedFd<'_>, volume: &OwnedFd) -> Result<()> {
     )
     .context(|| "open it")?;
     tree::copy(source.as_fd(), volume.as_fd(), &|_| true)?;
-    tree::like(source.as_fd(), volume.as_fd())
+    tree::like(source.as_fd(), volume.as_fd(), Owner::Same)
 }
 
 #[cfg(test)]

@@ -66,8 +66,6 @@ pub(crate) struct Maker<'a> {
     pub(crate) userns: Option<BorrowedFd<'a>>,
     /// The host's ids of its root, with it.
     pub(crate) owner: Option<(u32, u32)>,
-    /// The caller is not root of the host.
-    pub(crate) rootless: bool,
 }
 
 impl Maker<'_> {
@@ -112,7 +110,7 @@ impl Maker<'_> {
             upper: inside(upper)?,
             work: inside(work)?,
             discard: self.root.discard,
-            user_xattr: self.rootless,
+            user_xattr: !sys::ns::in_initial_user(),
             place: &merged,
         };
         match self.owner {

@@ -36,7 +36,8 @@ pub use limits::{
 pub use mount::{Flags, FsOption, Mount, Propagation, Source};
 pub use namespaces::{NamespaceMode, Namespaces, TimeOffsets};
 pub use net::{
-    Dns, Domain, Expose, ExtraHost, HostAddress, HostPort, Hostname, Mac, Net, NetDevice, NetMode, Protocol, Publish,
+    Carrier, Dns, Domain, Expose, ExtraHost, HostAddress, HostPort, Hostname, Mac, Net, NetDevice, NetMode, Protocol,
+    Publish,
 };
 pub use process::{Process, Rights};
 pub use rlimit::{Rlimit, UNLIMITED};

@@ -127,12 +127,6 @@ impl Users {
         let find = |maps: &[IdMap], id| maps.iter().find_map(|map| shift(map.outside, map.inside, map.count, id));
         (find(&self.uids, uid).unwrap_or(uid), find(&self.gids, gid).unwrap_or(gid))
     }
-
-    /// Whether only one id is mapped, as for a user without any of its own.
-    #[must_use]
-    pub fn is_single(&self) -> bool {
-        matches!(self.gids[..], [IdMap { count: 1, .. }])
-    }
 }
 
 /// What stands for `id`, if it is among the `count` from `from` on, which those from `to` on stand for.
@@ -177,7 +171,6 @@ mod tests {
         for bad in [&["0:1000:10", "5:2000:10"][..], &["0:1000:10", "10:1005:10"], &["1:1000:10"], &[]] {
             assert!(users(bad).is_err(), "{bad:?}");
         }
-        assert!(users(&["0:1000:1"]).unwrap().is_single());
         let some = users(&["0:1000:1", "5:100000:10"]).unwrap();
         assert_eq!(
             [some.outside(0, 0), some.outside(7, 0), some.outside(1, 0)],

@@ -22,9 +22,10 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, mkdirat};
 use nix::unistd::symlinkat;
 
 use crate::error::{Context, Result};
+use crate::sys::ns::in_initial_user;
 
 use super::Place;
-use super::tree::{self, Copier};
+use super::tree::{self, Copier, Owner};
 
 /// Programs, libraries, and the stores of Nix and Guix, which are public by design. Links are copied, directories mounted.
 pub(crate) const SYSTEM: [&str; 9] = ["bin", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "sbin", "usr"];
@@ -232,6 +233,8 @@ fn system(root: BorrowedFd<'_>, name: &str) -> Result<()> {
 fn fill_etc(etc: BorrowedFd<'_>) -> Result<()> {
     let host: OwnedFd = File::open("/etc").context(|| "open /etc")?.into();
     let mut copier = Copier::new(etc, &public)?;
+    // The host's root is nobody in a user namespace.
+    copier.owner = if in_initial_user() { Owner::Same } else { Owner::One(0, 0) };
     for name in ETC {
         copier.entry(host.as_fd(), OsStr::new(name), etc, OsStr::new(name))?;
     }

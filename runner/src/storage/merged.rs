@@ -87,7 +87,7 @@ fn own(store: &Store, id: &Name) -> Result<Container> {
 }
 
 fn maker<'a>(spec: &'a Spec, dirs: &'a Dirs, place: &'a Place) -> Maker<'a> {
-    Maker { root: &spec.root, data: &dirs.data, place, nodev: true, userns: None, owner: None, rootless: false }
+    Maker { root: &spec.root, data: &dirs.data, place, nodev: true, userns: None, owner: None }
 }
 
 /// The root file system with volumes and directories of the host, as at the next start.

@@ -27,16 +27,18 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::FileStat;
+use nix::sys::statfs::{NFS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, statfs};
 
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::setup::mounts;
-use crate::spec::{Dirs, Root, Rootfs, Source, Storage};
+use crate::spec::{Dirs, Root, Rootfs, Source, Spec, Storage, Users};
 use crate::state::{Container, Record};
+use crate::sys::ns::in_initial_user;
 use crate::volume::Volumes;
-use crate::{fault, image};
+use crate::{fault, image, sys};
 
-use tree::Copier;
+use tree::{Copier, Owner};
 
 /// The directory of one container's changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +119,8 @@ impl Place {
 }
 
 /// Makes what a container needs on the disk beside its configuration: the directory of its changes, and its volumes.
-pub(crate) fn prepare(root: &Root, dirs: &Dirs, container: &mut Container) -> Result<Place> {
+pub(crate) fn prepare(spec: &Spec, dirs: &Dirs, container: &mut Container) -> Result<Place> {
+    let root = &spec.root;
     for mount in &root.mounts {
         mounts::check(mount)?;
     }
@@ -135,7 +138,9 @@ pub(crate) fn prepare(root: &Root, dirs: &Dirs, container: &mut Container) -> Re
         }
     }
     if root.storage == Storage::Vfs {
-        copy(root, dirs, &place).context(|| "copy the root file system")?;
+        let shifted = spec.namespaces.user.as_ref().filter(|_| !in_initial_user());
+        let owner = shifted.map_or(Owner::Same, Owner::Towards);
+        copy(root, owner, dirs, &place).context(|| "copy the root file system")?;
     }
     volumes(root, dirs, container)?;
     fault::point("make-layer")?;
@@ -154,46 +159,62 @@ fn volumes(root: &Root, dirs: &Dirs, container: &mut Container) -> Result<()> {
     Ok(())
 }
 
-/// Fills the directory of the changes with everything that is below them.
-fn copy(root: &Root, dirs: &Dirs, place: &Place) -> Result<()> {
+/// Fills the directory of the changes with everything that is below them. `owner` says whose the copies are, where no mount
+/// can translate that.
+fn copy(root: &Root, owner: Owner<'_>, dirs: &Dirs, place: &Place) -> Result<()> {
     let open = |path: &Path| fs::File::open(path).context(|| format!("open {}", path.display()));
     let target = open(&place.diff())?;
     let data = fs::metadata(&dirs.data).map(|meta| (meta.dev(), meta.ino())).unwrap_or_default();
     match &root.rootfs {
-        Rootfs::Host => tree::copy(hostview::layer(&dirs.data, place)?.dir.as_fd(), target.as_fd(), &|_| true),
+        Rootfs::Host => {
+            let layer = hostview::layer(&dirs.data, place)?;
+            let mut copier = Copier::new(target.as_fd(), &|_| true)?;
+            copier.owner = owner;
+            copier.contents(layer.dir.as_fd())?;
+            tree::like(layer.dir.as_fd(), target.as_fd(), owner)
+        }
         Rootfs::Dir(path) => {
             let source = open(path)?;
             let device = source.metadata().context(|| format!("look at {}", path.display()))?.dev();
             // Not what is mounted there, and not the copies that xnet keeps.
             let own = |stat: &FileStat| stat.st_dev == device && (stat.st_dev, stat.st_ino) != data;
-            tree::copy(source.as_fd(), target.as_fd(), &own)?;
-            tree::like(source.as_fd(), target.as_fd())
+            let mut copier = Copier::new(target.as_fd(), &own)?;
+            copier.owner = owner;
+            copier.contents(source.as_fd())?;
+            tree::like(source.as_fd(), target.as_fd(), owner)
         }
         Rootfs::Image { layers, .. } => layers.iter().try_for_each(|layer| {
             let source = open(layer)?;
             let mut copier = Copier::new(target.as_fd(), &|_| true)?;
-            copier.layer = true;
+            (copier.layer, copier.owner) = (true, owner);
             copier.contents(source.as_fd())?;
-            tree::like(source.as_fd(), target.as_fd())
+            tree::like(source.as_fd(), target.as_fd(), owner)
         }),
     }
 }
 
-/// The driver that works for changes in `data`: copying, if the kernel cannot stack there, and then a word about it.
-pub(crate) fn driver(asked: Storage, data: &Path) -> (Storage, Option<Error>) {
-    let reason = match nix::sys::statfs::statfs(data.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))) {
-        Ok(found) if found.filesystem_type() == nix::sys::statfs::OVERLAYFS_SUPER_MAGIC => "is on an overlay itself",
-        Ok(found) if found.filesystem_type() == nix::sys::statfs::NFS_SUPER_MAGIC => "is on NFS",
-        _ => return (asked, None),
+/// The driver that works for changes in `data`, and the owners `users`: copying, if the kernel cannot stack there, and then a
+/// word about it.
+pub(crate) fn driver(asked: Storage, data: &Path, users: Option<&Users>) -> (Storage, Option<Error>) {
+    let reason = match statfs(data.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))) {
+        _ if asked == Storage::Vfs => return (asked, None),
+        Ok(found) if found.filesystem_type() == OVERLAYFS_SUPER_MAGIC => {
+            format!("{} is on an overlay itself, where nothing can be stacked", data.display())
+        }
+        Ok(found) if found.filesystem_type() == NFS_SUPER_MAGIC => {
+            format!("{} is on NFS, where nothing can be stacked", data.display())
+        }
+        _ if in_initial_user() => return (asked, None),
+        _ if users.is_some_and(|users| !users.is_identity()) => {
+            "without the host's root no layer can be mounted with other owners".to_owned()
+        }
+        _ => match sys::mount::Context::open(c"overlay") {
+            Ok(_) => return (asked, None),
+            Err(errno) => format!("without the host's root this kernel cannot stack layers ({})", errno.desc()),
+        },
     };
-    let warning = format!(
-        "{} {reason}, where nothing can be stacked: the root file system is copied (--storage vfs)",
-        data.display()
-    );
-    match asked {
-        Storage::Overlay => (Storage::Vfs, Some(Error::new(warning))),
-        Storage::Vfs => (asked, None),
-    }
+    let warning = format!("{reason}: the root file system is copied (--storage vfs)");
+    (Storage::Vfs, Some(Error::new(warning)))
 }
 
 /// A directory of exactly this mode.

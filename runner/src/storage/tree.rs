@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek64, symlinkat};
 
 use crate::error::{Context, Error, Result};
 use crate::spec::Users;
+use crate::sys::ns::in_initial_user;
 use crate::sys::xattr;
 use crate::within::open_within;
 
@@ -68,6 +69,8 @@ pub(crate) enum Owner<'a> {
     One(u32, u32),
     /// Whoever has the original's ids in a user namespace that the target is seen through.
     Into(&'a Users),
+    /// The same, and whoever the original belongs to if nobody has its ids there.
+    Towards(&'a Users),
     /// Whoever has the original's ids inside of the user namespace that the original is seen through.
     OutOf(&'a Users),
 }
@@ -78,6 +81,7 @@ impl Owner<'_> {
             Self::Same => (uid, gid),
             Self::One(uid, gid) => (uid, gid),
             Self::OutOf(users) => users.inside(uid, gid),
+            Self::Towards(users) => users.outside(uid, gid).unwrap_or((uid, gid)),
             Self::Into(users) => users.outside(uid, gid).ok_or_else(|| {
                 Error::new(format!("it belongs to {uid}:{gid}, whom the container's user namespace does not know"))
             })?,
@@ -227,6 +231,8 @@ impl<'a> Copier<'a> {
     fn own(&self, stat: &FileStat, to: BorrowedFd<'_>, new: &OsStr) -> Result<()> {
         let (uid, gid) = self.owner.of(stat.st_uid, stat.st_gid)?;
         match fchownat(to, new, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            // An id that this user namespace has not got.
+            Err(Errno::EINVAL) if !in_initial_user() => Ok(()),
             // Without the right to give files away they are the caller's, as with cp.
             Err(Errno::EPERM) if !Uid::effective().is_root() => Ok(()),
             answer => answer.context(|| "chown"),
@@ -254,12 +260,15 @@ pub(crate) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, filter: Filter<'_>)
     Copier::new(to, filter)?.contents(from)
 }
 
-/// Gives the directory `to` the owner, mode, times and attributes of `from`.
-pub(crate) fn like(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+/// Gives the directory `to` the mode, times and attributes of `from`, and the owner that `owner` says.
+pub(crate) fn like(from: BorrowedFd<'_>, to: BorrowedFd<'_>, owner: Owner<'_>) -> Result<()> {
     let stat = fstat(from).context(|| "look at the original")?;
     attributes(from, to)?;
-    let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-    nix::unistd::fchown(to, owner.0, owner.1).context(|| "chown")?;
+    let (uid, gid) = owner.of(stat.st_uid, stat.st_gid)?;
+    match nix::unistd::fchown(to, Some(uid), Some(gid)) {
+        Err(Errno::EINVAL) if !in_initial_user() => {}
+        answer => answer.context(|| "chown")?,
+    }
     fchmod(to, Mode::from_bits_truncate(stat.st_mode & 0o7777)).context(|| "chmod")
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -77,6 +79,26 @@ pub(crate) fn of_process(pidfd: BorrowedFd<'_>, pid: Pid, kind: Kind) -> nix::Re
         }
         answer => answer,
     }
+}
+
+/// `_IO(0xb7, 0x2)` of linux/nsfs.h.
+const NS_GET_PARENT: libc::Ioctl = 0xB702;
+
+/// The user namespace in which the user namespace `file` was made. `EPERM` if that is out of this process' sight.
+pub(crate) fn parent(file: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    // SAFETY: this request takes no argument.
+    owned(libc::c_long::from(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_PARENT, 0) }))
+}
+
+/// The number of the first user namespace, the same on every host: `PROC_USER_INIT_INO` of linux/proc_ns.h.
+const INITIAL_USER: u64 = 0xEFFF_FFFD;
+
+/// Whether the rights of this program are those of the host, and not of a user namespace below it, in which device nodes, file
+/// systems on disks and the translation of owners are out of reach. Looked at once: a child that is born into a container's own
+/// user namespace is asked about those of its parent.
+pub(crate) fn in_initial_user() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| std::fs::metadata("/proc/self/ns/user").is_ok_and(|meta| meta.ino() == INITIAL_USER))
 }
 
 /// Whether `file` is a network namespace, and not merely a file at the place of one.

@@ -10,7 +10,7 @@
 //! process that uses it. Where that is refused (no overlay, too many on top of each other, the program's file was replaced)
 //! a copy in memory serves, sealed against every change.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::copy;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -35,12 +35,13 @@ const SELF: &str = "/proc/self/exe";
 /// As it shows in `ps`, whatever the handle is called.
 const NAME: &CStr = c"xnet";
 
-/// Comes back in a process whose program cannot be written to through `/proc/PID/exe`; executes itself for that, once.
+/// Comes back in a process whose program cannot be written to through `/proc/PID/exe`; executes itself for that, once, with
+/// `more` in its environment.
 ///
 /// # Errors
 ///
 /// When no sealed handle can be made. Nothing may enter a container then.
-pub(crate) fn ensure() -> Result<()> {
+pub(crate) fn ensure(more: &[(&str, OsString)]) -> Result<()> {
     let running = identity(&File::open(SELF).context(|| "open /proc/self/exe")?)?;
     if let Some(expected) = std::env::var_os(MARK) {
         // SAFETY: this is the beginning of the program, and it has one thread.
@@ -50,7 +51,7 @@ pub(crate) fn ensure() -> Result<()> {
         }
     }
     let handle = overlay().or_else(|_| memory())?;
-    execute(handle)
+    execute(handle, more)
 }
 
 /// The program in a read-only overlay that is attached nowhere.
@@ -97,14 +98,16 @@ fn memory() -> Result<File> {
     File::open(format!("/proc/self/fd/{}", copied.as_raw_fd())).context(|| "open the copy of this program")
 }
 
-fn execute(handle: File) -> Result<()> {
+fn execute(handle: File, more: &[(&str, OsString)]) -> Result<()> {
     let texts = |words: &mut dyn Iterator<Item = Vec<u8>>| {
         let all: std::result::Result<Vec<_>, _> = words.map(CString::new).collect();
         all.map_err(|_| Error::new("an argument holds a NUL byte"))
     };
     let args = texts(&mut std::env::args_os().map(OsStringExt::into_vec))?;
     let mark = format!("{MARK}={}", identity(&handle)?).into_bytes();
-    let pairs = std::env::vars_os().filter(|(key, _)| key != MARK);
+    let replaced = |key: &OsStr| key == MARK || more.iter().any(|(name, _)| key == *name);
+    let kept = std::env::vars_os().filter(|(key, _)| !replaced(key));
+    let pairs = kept.chain(more.iter().map(|(name, value)| ((*name).into(), value.clone())));
     let pairs = pairs.map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat());
     let env = texts(&mut pairs.chain([mark]))?;
     let Err(errno) = execveat(handle.as_fd(), c"", &args, &env, AtFlags::AT_EMPTY_PATH);

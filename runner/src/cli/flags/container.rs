@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::complain;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
-use crate::spec::{Dirs, Expose, Hostname, Mount, NamespaceMode, Root, Source, Spec, mount};
+use crate::spec::{Dirs, Expose, Hostname, Mount, NamespaceMode, Root, Source, Spec, Users, mount};
 use crate::state::Store;
 use crate::storage;
 
@@ -63,15 +63,22 @@ impl ContainerFlags {
         for port in base.config.exposed_ports.keys() {
             net.exposed.extend(Expose::parse(port).context(|| "a port of the image")?);
         }
-        let root = self.root(&base, dirs)?;
-        let mut limits = self.limits.limits()?;
+        let root = self.root(&base, dirs, namespaces.user.as_ref())?;
+        let (mut limits, unkept) = self.limits.limits()?;
+        unkept.iter().for_each(complain);
         for device in &root.devices {
             limits.devices.push(rule(device)?);
         }
         let (cgroup_parent, scope) = self.limits.group(&id)?;
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
         Ok(Spec {
-            process: self.process.process(&base.argv, hostname, &self.security, &base.config)?,
+            process: self.process.process(
+                &base.argv,
+                hostname,
+                &self.security,
+                &base.config,
+                self.namespaces.user(),
+            )?,
             security: self.security.security(&net.mode, &namespaces)?,
             namespaces,
             root,
@@ -89,9 +96,9 @@ impl ContainerFlags {
 
 impl ContainerFlags {
     /// The file system, kept in a way that works where the data is.
-    fn root(&self, base: &Base, dirs: &Dirs) -> Result<Root> {
+    fn root(&self, base: &Base, dirs: &Dirs, users: Option<&Users>) -> Result<Root> {
         let mut root = self.root.root(base.rootfs.clone(), &mut complain)?;
-        let (storage, warning) = storage::driver(root.storage, &dirs.data);
+        let (storage, warning) = storage::driver(root.storage, &dirs.data, users);
         warning.iter().for_each(complain);
         (root.storage, root.discard) = (storage, self.life.rm);
         for text in &self.root.volumes_from {

@@ -7,6 +7,7 @@ use crate::cgroup::systemd::{USUAL_SLICE, Unit};
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::spec::{Limits, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle};
+use crate::{cgroup, rootless};
 
 /// Limits, enforced by cgroups.
 #[derive(Debug, Args)]
@@ -104,8 +105,26 @@ impl LimitFlags {
         Ok((parent, unit.context(|| "--cgroup-parent")?))
     }
 
-    /// The limits that were asked for.
-    pub(in crate::cli) fn limits(&self) -> Result<Limits> {
+    /// The limits that were asked for, and what is to be said of those that will not be kept: without root that is as it is, and no
+    /// reason not to run.
+    pub(in crate::cli) fn limits(&self) -> Result<(Limits, Option<Error>)> {
+        let mut limits = self.asked()?;
+        if rootless::caller().is_none() {
+            return Ok((limits, None));
+        }
+        let unkept = cgroup::unkept(&limits)?;
+        limits.ignore_missing = true;
+        let warning = (!unkept.is_empty()).then(|| {
+            Error::new(format!(
+                "limits are not applied: no cgroup with {} is delegated to you (under systemd those below user@UID.service are, \
+                 on version 2 of cgroups: see Delegate= in systemd.resource-control)",
+                unkept.join(", ")
+            ))
+        });
+        Ok((limits, warning))
+    }
+
+    fn asked(&self) -> Result<Limits> {
         let mut limits = self.common.limits();
         limits.memory_swappiness = self.memory_swappiness;
         limits.oom_kill_disable = self.oom_kill_disable;

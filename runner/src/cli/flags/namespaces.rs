@@ -5,8 +5,8 @@ use clap::{Args, ValueEnum};
 use crate::binfmt;
 use crate::error::{Error, Result};
 use crate::id::Name;
-use crate::spec::{IdMap, NamespaceMode, Namespaces, TimeOffsets, Users};
-use crate::userns;
+use crate::spec::{IdMap, NamespaceMode, Namespaces, TimeOffsets, User, Users, Who};
+use crate::{rootless, userns};
 
 /// Which namespaces the container has to itself.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(in crate::cli) struct NamespaceFlags {
     /// Whether its own cgroup looks like the root: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     cgroupns: NamespaceMode,
-    /// Whose ids it has: host, auto (a range of nobody's), keep-id, or UID:GID:SIZE (the host's ids of its root, and how many)
+    /// Whose ids it has: host, auto (a range of nobody's), keep-id (without root: the caller's own), or UID:GID:SIZE (the host's ids of its root, and how many)
     #[arg(long, value_name = "MODE")]
     userns: Option<String>,
     /// Map users one run at a time
@@ -72,7 +72,7 @@ impl NamespaceFlags {
         }
         let emulator = self.platform.as_deref().map(binfmt::for_platform).transpose()?.flatten();
         // A registration of one's own takes a user namespace of one's own.
-        let identity = emulator.as_ref().map(|_| Users::identity()).transpose()?;
+        let identity = emulator.as_ref().map(|_| userns::identity()).transpose()?;
         Ok(Namespaces {
             pid: mode(&self.pid, Shared::Pid),
             ipc: mode(&self.ipc, Shared::Ipc),
@@ -90,11 +90,16 @@ impl NamespaceFlags {
             (None, uids, []) | (None, [], uids) => Users::new(uids.to_vec(), uids.to_vec()).map(Some),
             (None, uids, gids) => Users::new(uids.to_vec(), gids.to_vec()).map(Some),
             (Some("auto" | "private"), ..) => userns::free_range(id).map(Some),
-            (Some("keep-id"), ..) => Err(Error::new(
-                "--userns keep-id is for users other than root: root's id is what a user namespace is to hide",
-            )),
+            (Some("keep-id"), ..) => userns::keep_id().map(Some),
             (Some(text), ..) => range(text).map(Some),
         }
+    }
+
+    /// Who the command is if nobody says anything else.
+    pub(in crate::cli) fn user(&self) -> Option<User> {
+        let caller = rootless::caller().filter(|_| self.userns.as_deref() == Some("keep-id"))?;
+        let id = |id: u32| Who::Id(id);
+        Some(User { user: id(caller.uid.as_raw()), group: Some(id(caller.gid.as_raw())) })
     }
 
     fn shares(&self, kind: Shared) -> bool {

@@ -8,13 +8,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::rootless;
 use crate::spec::{Dns, Domain, Expose, ExtraHost, Hostname, Mac, Net, NetDevice, NetMode, Publish};
 
 /// The network and the names.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(in crate::cli) struct NetFlags {
-    /// bridge (the default), host, none, container:NAME, ns:PATH, or the name of a network; several for several networks
+    /// bridge (the default), host, none, container:NAME, ns:PATH, or the name of a network; several for several networks;
+    /// without root pasta or slirp4netns, by default the one that is installed
     #[arg(long, alias = "network", value_name = "MODE")]
     net: Vec<NetMode>,
     /// The host name inside; by default the first twelve digits of the id
@@ -72,8 +74,13 @@ impl NetFlags {
     ///
     /// # Errors
     /// An option is malformed, or means nothing in this mode.
-    pub(in crate::cli) fn net(&self) -> Result<(Net, Option<Error>)> {
-        let mode = NetMode::together(&self.net)?;
+    pub(in crate::cli) fn net(&self) -> Result<(Net, Vec<Error>)> {
+        let (mode, missing) = match rootless::network::default().filter(|_| self.net.is_empty() && self.conf.is_none())
+        {
+            Some(found) => found,
+            None => (NetMode::together(&self.net)?, None),
+        };
+        rootless::network::check(&mode)?;
         self.refuse_contradictions(&mode)?;
         let mut publish = Vec::new();
         for text in &self.publish {
@@ -109,7 +116,7 @@ impl NetFlags {
             plugin_path: self.cni_path.as_deref().map(|dirs| env::split_paths(dirs).collect()).unwrap_or_default(),
             mode,
         };
-        Ok((net, ignored))
+        Ok((net, missing.into_iter().chain(ignored).collect()))
     }
 
     /// Names every option that can't be used in this mode, and why.
@@ -148,6 +155,10 @@ impl NetFlags {
                 (others.into_iter().chain(attachment).collect(), "which shares the other's network and names")
             }
             NetMode::Host | NetMode::None => (attachment.to_vec(), "which attaches the container to no network"),
+            NetMode::Carried(_) => {
+                let ports = others.into_iter().filter(|(flag, _)| ["--publish", "--publish-all"].contains(flag));
+                (ports.chain(attachment).collect(), "which leads out only")
+            }
             NetMode::Namespace(_) => (attachment.to_vec(), "which takes the namespace as it is"),
         };
         let refused: Vec<&str> = refused.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect();

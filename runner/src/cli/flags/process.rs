@@ -44,20 +44,22 @@ pub(in crate::cli) struct ProcessFlags {
 }
 
 impl ProcessFlags {
-    /// The process that runs `command` in a container of this host name.
+    /// The process that runs `command` in a container of this host name. `usual` is its user if none was asked for, before
+    /// what the image says.
     pub(in crate::cli) fn process(
         &self,
         command: &[OsString],
         hostname: &str,
         security: &SecurityFlags,
         image: &Config,
+        usual: Option<User>,
     ) -> Result<Process> {
         let workdir = self.workdir.clone().unwrap_or_else(|| Path::new("/").join(&image.working_dir));
         if !workdir.is_absolute() {
             return Err(Error::new(format!("the working directory {} is not absolute", workdir.display())));
         }
-        let user = match (&self.user, image.user.as_str()) {
-            (Some(user), _) => user.clone(),
+        let user = match (self.user.clone().or(usual), image.user.as_str()) {
+            (Some(user), _) => user,
             (None, "") => "0".parse()?,
             (None, text) => text.parse().context(|| "the image's user")?,
         };

@@ -148,7 +148,7 @@ struct Kill {
 
 /// Does what `args` say, the first of which is the program's name.
 pub(crate) fn main(args: Vec<OsString>) -> ExitCode {
-    if let Err(error) = sealed::ensure() {
+    if let Err(error) = sealed::ensure(&[]) {
         return failed(&Log::default(), &error);
     }
     let cli = match Cli::try_parse_from(args) {

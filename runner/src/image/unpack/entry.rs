@@ -16,9 +16,10 @@ use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
 use crate::error::{Context, Error, Result};
 use crate::image::tar::{Entry, Kind, Shown, path_of};
 use crate::sys;
+use crate::sys::ns::in_initial_user;
 use crate::within::open_within;
 
-use super::{Layer, components, place, set_time, whiteout};
+use super::{Layer, components, lost, place, set_time, whiteout};
 
 /// Attributes that control the overlay; from an archive they would let one layer speak for others.
 const OVERLAYS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
@@ -150,7 +151,15 @@ impl Layer<'_> {
             return Err(Error::new("a device, and only root may make devices"));
         }
         let device = makedev(u64::from(number.0), u64::from(number.1));
-        mknodat(parent, name, kind, Mode::empty(), device).context(|| "make the device")
+        match mknodat(parent, name, kind, Mode::empty(), device) {
+            // An empty file in its place: it could not be opened anyway.
+            Err(Errno::EPERM) if !in_initial_user() => {
+                lost::add();
+                mknodat(parent, name, SFlag::S_IFREG, Mode::empty(), 0)
+            }
+            made => made,
+        }
+        .context(|| "make the device")
     }
 
     /// Gives an open file or directory what its entry says, in the order in which nothing is lost again: a change of
@@ -158,7 +167,8 @@ impl Layer<'_> {
     pub(super) fn dress(&self, entry: &Entry, fd: BorrowedFd<'_>) -> Result<()> {
         let owner = || format!("set the owner {}:{}", entry.uid, entry.gid);
         if self.privileged {
-            nix::unistd::fchown(fd, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid))).context(owner)?;
+            lost::keep(nix::unistd::fchown(fd, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid))))
+                .context(owner)?;
         }
         fchmod(fd, Mode::from_bits_truncate(entry.mode)).context(|| "set the mode")?;
         for (name, value) in &entry.xattrs {
@@ -182,7 +192,7 @@ impl Layer<'_> {
             return Ok(());
         }
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+        lost::keep(fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW))
             .context(|| format!("set the owner {uid}:{gid}"))
     }
 }

@@ -13,6 +13,7 @@
 //! A directory that is needed but has no entry gets owner and mode from the layers below, as it is the same directory.
 
 mod entry;
+pub(crate) mod lost;
 mod place;
 mod whiteout;
 

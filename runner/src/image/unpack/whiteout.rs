@@ -10,6 +10,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
 use crate::error::{Context, Error, Result};
 use crate::image::tar::Shown;
 use crate::sys;
+use crate::sys::ns::in_initial_user;
 
 use super::{Layer, place};
 
@@ -94,7 +95,8 @@ impl Layer<'_> {
 
     fn make_opaque(&self, dir: BorrowedFd<'_>) -> Result<()> {
         // Without privileges overlays are mounted with "userxattr", and read the other name.
-        let name: &CStr = if self.privileged { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
+        let name: &CStr =
+            if in_initial_user() && self.privileged { c"trusted.overlay.opaque" } else { c"user.overlay.opaque" };
         sys::xattr::set(dir, name, b"y").context(|| "make the directory opaque")
     }
 }

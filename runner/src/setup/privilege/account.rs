@@ -19,8 +19,8 @@ pub(crate) struct Account {
     pub(crate) groups: Vec<u32>,
     /// The home directory; `/` for a user without an entry.
     pub(crate) home: String,
-    /// Whether the kernel lets groups be set: not in a user namespace of a single id.
-    pub(crate) may_set_groups: bool,
+    /// Whether some of the groups were asked for by name, and are not only what the files say.
+    pub(crate) groups_asked: bool,
 }
 
 impl Account {
@@ -65,7 +65,7 @@ impl Account {
             }
         });
         let home = entry.map(|entry| entry.home.clone()).filter(|home| home.starts_with('/'));
-        Ok(Self { uid, gid, groups, home: home.unwrap_or_else(|| "/".into()), may_set_groups: true })
+        Ok(Self { uid, gid, groups, home: home.unwrap_or_else(|| "/".into()), groups_asked: !more.is_empty() })
     }
 }
 

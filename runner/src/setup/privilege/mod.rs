@@ -18,6 +18,7 @@
 pub(crate) mod account;
 mod files;
 
+use std::fs;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -106,8 +107,17 @@ fn cut_bounding(keep: CapabilitySet) -> Result<()> {
 
 fn change_ids(account: &Account) -> Result<()> {
     let groups: Vec<_> = account.groups.iter().copied().map(Gid::from_raw).collect();
-    if account.may_set_groups {
-        setgroups(&groups).map_err(|errno| refused("set the groups", errno))?;
+    match setgroups(&groups) {
+        // A user namespace of one group, made by somebody without rights: groups can be neither had nor left there, as leaving one
+        // may open what its members are kept from (CVE-2018-7169).
+        Err(Errno::EPERM) if fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny") => {
+            if account.groups_asked {
+                return Err(Error::new(
+                    "--group-add: the kernel lets no groups be set in a user namespace of one group (/etc/subgid lends more)",
+                ));
+            }
+        }
+        answer => answer.map_err(|errno| refused("set the groups", errno))?,
     }
     let gid = Gid::from_raw(account.gid);
     setresgid(gid, gid, gid).map_err(|errno| refused(&format!("become group {gid}"), errno))?;

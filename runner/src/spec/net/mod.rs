@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use device::NetDevice;
-pub use mode::NetMode;
+pub use mode::{Carrier, NetMode};
 pub use names::{Domain, ExtraHost, HostAddress, Hostname, Mac};
 pub use port::{Expose, HostPort, Protocol, Publish};
 

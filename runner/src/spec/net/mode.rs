@@ -1,8 +1,10 @@
 //! `--net`.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::{env, fmt};
+
+use nix::unistd::{AccessFlags, access};
 
 use crate::error::{Error, Result};
 use crate::id::Name;
@@ -24,6 +26,45 @@ pub enum NetMode {
     Container(Name),
     /// The namespace in a file, such as one of `/run/netns`.
     Namespace(PathBuf),
+    /// A namespace of its own, and a program that carries what goes in and out: for those who may not make networks.
+    Carried(Carrier),
+}
+
+/// A program that gives a network namespace a way out over its own, ordinary sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// The container has the host's addresses.
+    Pasta,
+    /// The container is behind a router in 10.0.2.0/24.
+    Slirp4netns,
+}
+
+impl Carrier {
+    /// The program's file, if it is installed.
+    #[must_use]
+    pub fn find(self) -> Option<PathBuf> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let name = self.to_string();
+        env::split_paths(&path).map(|dir| dir.join(&name)).find(|file| access(file, AccessFlags::X_OK).is_ok())
+    }
+
+    /// The package that has it, in Debian.
+    #[must_use]
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Pasta => "passt",
+            Self::Slirp4netns => "slirp4netns",
+        }
+    }
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pasta => "pasta",
+            Self::Slirp4netns => "slirp4netns",
+        })
+    }
 }
 
 impl NetMode {
@@ -51,7 +92,7 @@ impl NetMode {
     /// Whether the container gets a network namespace of its own.
     #[must_use]
     pub fn is_private(&self) -> bool {
-        matches!(self, Self::Networks(_) | Self::None)
+        matches!(self, Self::Networks(_) | Self::None | Self::Carried(_))
     }
 
     /// The networks that the container is attached to.
@@ -71,6 +112,8 @@ impl FromStr for NetMode {
         match text {
             "host" => return Ok(Self::Host),
             "none" => return Ok(Self::None),
+            "pasta" => return Ok(Self::Carried(Carrier::Pasta)),
+            "slirp4netns" => return Ok(Self::Carried(Carrier::Slirp4netns)),
             "default" => return Self::from_str(DEFAULT),
             _ => {}
         }
@@ -89,7 +132,7 @@ impl FromStr for NetMode {
                 "unknown network mode {text:?}: expected bridge, host, none, container:NAME, ns:PATH, or a network's name"
             ))
         })?;
-        match names.iter().find(|name| ["host", "none", "default"].contains(&name.as_str())) {
+        match names.iter().find(|name| ["host", "none", "default", "pasta", "slirp4netns"].contains(&name.as_str())) {
             Some(mode) => Err(Error::new(format!("--net {mode} cannot be combined with another network"))),
             None => Ok(Self::Networks(names)),
         }
@@ -101,6 +144,7 @@ impl fmt::Display for NetMode {
         match self {
             Self::Host => f.write_str("host"),
             Self::None => f.write_str("none"),
+            Self::Carried(carrier) => carrier.fmt(f),
             Self::Container(target) => write!(f, "container:{target}"),
             Self::Namespace(path) => write!(f, "ns:{}", path.display()),
             Self::Networks(names) => {
@@ -123,11 +167,12 @@ mod tests {
 
     #[test]
     fn network_modes_read_back_as_printed() {
-        for text in ["bridge", "host", "none", "container:web", "ns:/run/netns/x", "front,back"] {
+        for text in ["bridge", "host", "none", "container:web", "ns:/run/netns/x", "front,back", "pasta", "slirp4netns"]
+        {
             assert_eq!(mode(text).to_string(), text);
         }
         assert_eq!(mode("default"), mode("bridge"));
-        for bad in ["container:", "container:../x", "ns:x", "", "a b", "../x", "a,host"] {
+        for bad in ["container:", "container:../x", "ns:x", "", "a b", "../x", "a,host", "a,pasta"] {
             assert!(bad.parse::<NetMode>().is_err(), "{bad:?}");
         }
     }

@@ -1,0 +1,46 @@
+//! Which networks somebody without root can have.
+//!
+//! The host's bridges, addresses and firewall are root's, so there are no bridge networks. A container can have no network,
+//! the host's, or another container's; and if a program is installed that carries packets between a namespace and ordinary
+//! sockets, that.
+
+use crate::error::{Error, Result};
+use crate::spec::{Carrier, NetMode};
+
+use super::caller;
+
+/// The mode of a container for which none was asked, and what is to be said about it; none for root, who has the usual one.
+pub(crate) fn default() -> Option<(NetMode, Option<Error>)> {
+    caller()?;
+    let installed = [Carrier::Pasta, Carrier::Slirp4netns].into_iter().find(|carrier| carrier.find().is_some());
+    Some(match installed {
+        Some(carrier) => (NetMode::Carried(carrier), None),
+        None => (
+            NetMode::None,
+            Some(Error::new(
+                "the container has no network (--net none): without root that takes pasta or slirp4netns, and neither is \
+                 installed (packages passt, slirp4netns)",
+            )),
+        ),
+    })
+}
+
+/// Refuses what only root can have, and what only others need.
+///
+/// # Errors
+/// It says what can be had instead.
+pub(crate) fn check(mode: &NetMode) -> Result<()> {
+    match mode {
+        NetMode::Networks(_) if caller().is_some() => Err(Error::new(format!(
+            "--net {mode} needs root: bridges, addresses and firewall of the host are root's. Without root there are pasta, \
+             slirp4netns, host, none and container:NAME; or run xnet as root"
+        ))),
+        NetMode::Carried(carrier) if caller().is_none() => {
+            Err(Error::new(format!("--net {carrier} is for users other than root, who has --net bridge")))
+        }
+        NetMode::Carried(carrier) if carrier.find().is_none() => {
+            Err(Error::new(format!("--net {carrier}: {carrier} is not installed (package {})", carrier.package())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -39,6 +39,7 @@ mod oci;
 mod process;
 mod rootless;
 pub mod seccomp;
+mod service;
 pub mod setup;
 pub mod spec;
 mod state;

@@ -19,6 +19,7 @@ use crate::io::attach::{self, Options, Outcome};
 use crate::monitor;
 use crate::net::{Prepared, lookup};
 use crate::process::signals::Signals;
+use crate::service::Service;
 use crate::setup::{self, Op};
 use crate::spec::{Dirs, Spec};
 use crate::state::{Container, Record, Store, events, recover, undo};
@@ -54,7 +55,8 @@ pub(crate) fn run(spec: &Spec, dirs: &Dirs, warn: Warn<'_>) -> Result<u8> {
     let networks = lookup(spec, dirs)?;
     let store = open(dirs, warn)?;
     let signals = Signals::block()?;
-    let start = Start::new(spec, networks, &store, dirs, &signals, warn)?;
+    let mut start = Start::new(spec, networks, &store, dirs, &signals, warn)?;
+    start.service = Service::given();
     let container = make(&store, spec, dirs)?;
     monitor::attend(start, container, warn)
 }
@@ -72,7 +74,8 @@ pub(crate) fn start_attached(
         return with_client(store, dirs, container, &spec, options);
     }
     let signals = Signals::block()?;
-    let start = Start::new(&spec, lookup(&spec, dirs)?, store, dirs, &signals, warn)?;
+    let mut start = Start::new(&spec, lookup(&spec, dirs)?, store, dirs, &signals, warn)?;
+    start.service = Service::given();
     monitor::attend(start, container, warn).map(Outcome::Ended)
 }
 

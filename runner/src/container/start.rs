@@ -19,6 +19,8 @@ use crate::process::channel;
 use crate::process::child::Child;
 use crate::process::signals::Signals;
 use crate::process::wait::Running;
+use crate::service::Service;
+use crate::service::notify::{self, Notify};
 use crate::setup::files::Files;
 use crate::spec::{Capability, Dirs, NamespaceMode, Spec};
 use crate::state::{Container, Exit, Info, Record, Store, Task, events};
@@ -47,6 +49,8 @@ pub(crate) struct Start<'a> {
     pub(crate) detached: bool,
     /// How often the restart policy has started it again.
     pub(crate) restarts: u32,
+    /// What the manager of services has given.
+    pub(crate) service: Service,
     prepared: Prepared,
     joins: Joins,
     pub(crate) signals: &'a Signals,
@@ -65,7 +69,17 @@ impl<'a> Start<'a> {
         let prepared = Prepared::new(spec, networks, dirs, store)?;
         prepared.warnings().for_each(|warning| warn(&warning));
         let joins = Joins::find(spec, store)?;
-        Ok(Self { spec, dirs, store, detached: false, restarts: 0, prepared, joins, signals })
+        Ok(Self {
+            spec,
+            dirs,
+            store,
+            detached: false,
+            restarts: 0,
+            service: Service::default(),
+            prepared,
+            joins,
+            signals,
+        })
     }
 }
 
@@ -82,7 +96,11 @@ impl Start<'_> {
         let hierarchies = cgroup::of_host()?;
         let mut made = self.groups(&hierarchies, container)?;
         let scope = made.scope.take();
-        let (running, task, netns) = self.first_process(&hierarchies, made, &stdio, container)?;
+        let main = self.detached.then(std::process::id);
+        let open = |manager| Notify::open(&container.dir, manager, main);
+        let notify = self.manager().map(open).transpose()?;
+        let (mut running, task, netns) = self.first_process(&hierarchies, made, &stdio, container)?;
+        running.notify = notify.as_ref();
         if let Some(scope) = scope {
             let handed = scope.hand_over(&Group::of(&hierarchies, self.spec), &self.spec.limits);
             handed.map_err(|error| running.kill(error))?;
@@ -94,6 +112,7 @@ impl Start<'_> {
             let code = running.attend(!self.detached, session.pump(), &mut || {
                 self.executed(&running, container)?;
                 checker = self.checker(&running, container, &hierarchies)?;
+                notify.iter().for_each(Notify::introduce);
                 executed()?;
                 self.announce(&connected, warn);
                 if self.detached {
@@ -108,6 +127,12 @@ impl Start<'_> {
         let ended = attended.map_err(|error| running.kill(error));
         session.drain();
         ended
+    }
+
+    /// Where the manager of services listens, unless the command is told of another one.
+    fn manager(&self) -> Option<&str> {
+        let told = self.spec.process.env.iter().any(|entry| entry.starts_with("NOTIFY_SOCKET="));
+        self.service.notify.as_deref().filter(|_| !told)
     }
 
     /// The command has taken over.
@@ -199,12 +224,14 @@ impl Start<'_> {
         stdio: &Stdio,
         container: &mut Container,
     ) -> Result<(Running<'_>, Task, Option<OwnedFd>)> {
-        let ops = plan(self.spec, &self.prepared);
+        let equipped = self.manager().map(|_| notify::equip(self.spec, &container.dir)).transpose()?;
+        let spec = equipped.as_ref().unwrap_or(self.spec);
+        let ops = plan(spec, &self.prepared);
         self.prepared.pin_joined(container)?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
-        let (shm, detached, data) = (self.joins.shm(), self.detached, &self.dirs.data);
-        let (Made { groups: (groups, unified), guarded, .. }, spec, place) = (made, self.spec, &place);
-        let child = Child { spec, ops: &ops, data, place, groups, guarded, hierarchies, shm, stdio, detached };
+        let (shm, detached, data, sockets) = (self.joins.shm(), self.detached, &self.dirs.data, &self.service.sockets);
+        let (Made { groups: (groups, unified), guarded, .. }, place) = (made, &place);
+        let child = Child { spec, ops: &ops, data, place, groups, guarded, hierarchies, shm, stdio, detached, sockets };
         let unified =
             unified.map(|dir| fs::File::open(&dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
@@ -218,7 +245,7 @@ impl Start<'_> {
             Cloned::Parent { pid, pidfd } => {
                 drop(theirs);
                 fault::point("clone")?;
-                let running = Running { pid, pidfd, channel: ours, signals: self.signals };
+                let running = Running { pid, pidfd, channel: ours, signals: self.signals, notify: None };
                 let task = Task::of(pid);
                 let known = container.record(&Record::Process { pid: task.pid, start: task.start });
                 let mapped = known.and_then(|()| self.map_users(&running, &child));
@@ -290,6 +317,7 @@ impl Start<'_> {
             started_at,
             monitor: Task::of(Pid::this()),
             holder,
+            manager: self.manager().map(str::to_owned),
             detached: self.detached,
             restarts: self.restarts,
         })?;

@@ -26,6 +26,7 @@ use crate::process::channel::ChildEnd;
 use crate::process::exec::{self, Command};
 use crate::process::signals;
 use crate::seccomp::{self, Filter};
+use crate::service::Sockets;
 use crate::setup::path::{Root, go_to};
 use crate::setup::{console, kernel, privilege};
 use crate::spec::{Process, Security};
@@ -93,7 +94,12 @@ impl Enter<'_> {
         fault::point("exec-fork")?;
         match fork_sibling().context(|| "make a process in the container")? {
             Cloned::Child => {
-                let command = Command { process: self.process, home: Some(account), filters: &filters };
+                let command = Command {
+                    process: self.process,
+                    home: Some(account),
+                    filters: &filters,
+                    sockets: Sockets::default(),
+                };
                 self.execute(&command, channel)
             }
             Cloned::Parent { pid, pidfd } => {

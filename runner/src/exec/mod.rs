@@ -72,7 +72,7 @@ impl Exec<'_> {
         session.connect(&channel, None, None)?;
         let Born { pid, pidfd } = channel.await_birth()?;
         let recorded = record::Recorded::new(&self.target.state, Task::of(pid), &self.process.argv);
-        let running = Running { pid, pidfd, channel, signals };
+        let running = Running { pid, pidfd, channel, signals, notify: None };
         let code = running.attend(forward, session.pump(), executed);
         drop(recorded);
         code.map_err(|error| running.kill(error))

@@ -26,6 +26,8 @@ use crate::moment::Moment;
 use crate::net::Connected;
 use crate::net::ports::Reserved;
 use crate::process::signals::{self, Signals};
+use crate::service::Service;
+use crate::service::notify::Notify;
 use crate::spec::Dirs;
 use crate::state::{Container, Exit, Info, Store, Task, info, recover};
 use crate::sys;
@@ -39,6 +41,8 @@ pub(crate) fn spawn(id: &Name, dirs: &Dirs) -> Result<()> {
     command.arg("--root").arg(&dirs.data).arg("--state-dir").arg(&dirs.state).arg("--netns-dir").arg(&dirs.netns);
     command.arg("--cni-conf-dir").arg(&dirs.conf);
     command.arg("monitor").arg(id.as_str());
+    // The container has a manager of its own, or none.
+    command.env_remove("NOTIFY_SOCKET");
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     match status.context(|| format!("start a monitor for container {}", id.short()))? {
         status if status.success() => Ok(()),
@@ -73,19 +77,23 @@ fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: 
     isolate(&container, std::iter::once(report.as_raw_fd()))?;
     let spec = container.spec()?;
     let signals = Signals::block()?;
-    let monitor = Monitor { store, dirs, spec: &spec, signals: &signals, detached: true };
+    let service = Service { notify: info.manager.clone(), ..Service::default() };
+    let monitor = Monitor { store, dirs, spec: &spec, signals: &signals, service, detached: true };
     // Without its streams it still must be attended.
     let mut session = Session::adopt(&spec, (&container.dir, &container.data), info.holder).unwrap_or_default();
     let ports = Connected::read(store, &container.id).map(|it| Reserved::again([it.ports, it.waiting].concat()));
+    let manager = info.manager.as_deref();
+    let notify = manager.and_then(|manager| Notify::open(&container.dir, manager, Some(std::process::id())).ok());
     let life = info.task().open();
     if life.is_some() {
+        notify.iter().for_each(Notify::introduce);
         container.publish(&Info { monitor: Task::of(Pid::this()), ..info.clone() })?;
     }
     drop(report);
     let ended = match life {
         Some(pidfd) => {
             sys::memory::give_back();
-            watch(&pidfd, &container, &info, &mut session)
+            watch(&pidfd, &container, &info, session.pump(), notify.as_ref())
         }
         None => recover::last(&container, &info),
     };
@@ -97,11 +105,14 @@ fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: 
 }
 
 /// Waits for the end of the process behind `pidfd`, and for its status.
-fn watch(pidfd: &OwnedFd, container: &Container, info: &Info, session: &mut Session) -> Exit {
-    match session.pump() {
-        Some(pump) => pump_until_end(pidfd, info, pump),
-        None => drop(info::has_ended_within(pidfd, PollTimeout::NONE)),
-    }
+fn watch(
+    pidfd: &OwnedFd,
+    container: &Container,
+    info: &Info,
+    pump: Option<&mut Pump>,
+    notify: Option<&Notify>,
+) -> Exit {
+    serve_until_end(pidfd, info, pump, notify);
     let finished_at = Moment::now();
     let exit_code = status(pidfd, info.task());
     let unknown =
@@ -117,19 +128,18 @@ fn watch(pidfd: &OwnedFd, container: &Container, info: &Info, session: &mut Sess
     }
 }
 
-/// Does for those who are attached what a monitor does.
-fn pump_until_end(pidfd: &OwnedFd, info: &Info, pump: &mut Pump) {
+/// Does for those who are attached, and for the manager of services, what a monitor does.
+fn serve_until_end(pidfd: &OwnedFd, info: &Info, mut pump: Option<&mut Pump>, notify: Option<&Notify>) {
     loop {
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(pump.as_fd(), PollFlags::POLLIN)];
+        let sources = [Some(pidfd.as_fd()), pump.as_deref().map(AsFd::as_fd), notify.map(AsFd::as_fd)];
+        let mut fds: Vec<_> = sources.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut fds, PollTimeout::NONE);
-        let [ended, ready] = fds.map(|fd| fd.any().unwrap_or(true));
-        if ended {
+        notify.map(Notify::relay);
+        if info::has_ended_within(pidfd, PollTimeout::ZERO) {
             return;
         }
-        if ready {
-            for number in pump.turn().unwrap_or_default() {
-                signals::forward(pidfd.as_fd(), Pid::from_raw(info.pid), number);
-            }
+        for number in pump.as_deref_mut().map(Pump::turn).transpose().ok().flatten().unwrap_or_default() {
+            signals::forward(pidfd.as_fd(), Pid::from_raw(info.pid), number);
         }
     }
 }

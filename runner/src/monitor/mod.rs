@@ -25,6 +25,7 @@ use crate::error::{Context, Error, Result, Status};
 use crate::io::session::Session;
 use crate::net::lookup;
 use crate::process::signals::Signals;
+use crate::service::Service;
 use crate::spec::{Dirs, Restart, Spec};
 use crate::state::{Container, Exit, Info, Store, Task, undo};
 use crate::sys;
@@ -37,6 +38,7 @@ struct Monitor<'a> {
     dirs: &'a Dirs,
     spec: &'a Spec,
     signals: &'a Signals,
+    service: Service,
     /// Whether the container is to outlive this process, and what this process is told is nothing to it.
     detached: bool,
 }
@@ -45,8 +47,14 @@ struct Monitor<'a> {
 /// to end. Answers the exit status of the last run; an error means that there was none.
 pub(crate) fn attend(start: Start<'_>, mut container: Container, warn: Warn<'_>) -> Result<u8> {
     let mut session = Session::default();
-    let monitor =
-        Monitor { store: start.store, dirs: start.dirs, spec: start.spec, signals: start.signals, detached: false };
+    let monitor = Monitor {
+        store: start.store,
+        dirs: start.dirs,
+        spec: start.spec,
+        signals: start.signals,
+        service: start.service.clone(),
+        detached: false,
+    };
     let first = start.run(&mut container, &mut session, &mut || Ok(()), warn);
     // With the ports, which the next run takes.
     drop(start);
@@ -65,11 +73,13 @@ pub(crate) fn spawn(
     client: Option<OwnedFd>,
 ) -> Result<()> {
     let session = Session::new(client);
+    // Before there is another process, for which nothing was meant.
+    let service = Service::given();
     let (ours, theirs) = pipe2(OFlag::O_CLOEXEC).context(|| "make a pipe")?;
     match fork().context(|| "start the monitor")? {
         Cloned::Child => {
             drop(ours);
-            become_monitor(store, dirs, container, spec, session, File::from(theirs))
+            become_monitor((store, dirs, spec, service), container, session, File::from(theirs))
         }
         Cloned::Parent { pidfd, .. } => {
             drop((theirs, session));
@@ -94,10 +104,8 @@ fn listen(mut pipe: File) -> Option<Result<()>> {
 }
 
 fn become_monitor(
-    store: &Store,
-    dirs: &Dirs,
+    (store, dirs, spec, service): (&Store, &Dirs, &Spec, Service),
     mut container: Container,
-    spec: &Spec,
     mut session: Session,
     report: File,
 ) -> ! {
@@ -108,10 +116,11 @@ fn become_monitor(
             let _ = pipe.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
         }
     };
-    let isolated = isolate(&container, report.iter().map(AsRawFd::as_raw_fd).chain(session.client()));
+    let more = report.iter().map(AsRawFd::as_raw_fd).chain(session.client()).chain(service.sockets.numbers());
+    let isolated = isolate(&container, more);
     match isolated.and_then(|()| Signals::block()) {
         Ok(signals) => {
-            let monitor = Monitor { store, dirs, spec, signals: &signals, detached: true };
+            let monitor = Monitor { store, dirs, spec, signals: &signals, service, detached: true };
             let first = monitor.run(&mut container, 0, &mut session, &mut || {
                 told(Ok(()), &mut report);
                 Ok(())
@@ -151,6 +160,7 @@ impl Monitor<'_> {
         let networks = lookup(self.spec, self.dirs)?;
         let mut start = Start::new(self.spec, networks, self.store, self.dirs, self.signals, &mut |_| ())?;
         start.detached = self.detached;
+        start.service = self.service.clone();
         start.restarts = restarts;
         start.run(container, session, executed, &mut |_| ())
     }

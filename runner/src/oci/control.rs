@@ -14,6 +14,7 @@ use crate::cgroup::systemd::Unit;
 use crate::cgroup::{self, Group, freeze};
 use crate::error::{Context, Error, Result};
 use crate::process::signals::{self, Signals};
+use crate::service::notify::{self, Notify};
 use crate::spec::Signal;
 use crate::state::info::has_ended_within;
 use crate::sys;
@@ -32,8 +33,18 @@ fn plan(held: &Held) -> Result<Plan> {
     convert::plan(&kept, &held.record.id, held.record.systemd)
 }
 
-/// Lets a created container go on. Answers failures of hooks that change nothing any more.
-pub(crate) fn start(home: &Home, id: &str) -> Result<Vec<Error>> {
+/// What has come of starting a container.
+#[derive(Debug, Default)]
+pub(crate) struct Started {
+    /// Failures of hooks, that change nothing any more.
+    pub(crate) warnings: Vec<Error>,
+    /// The line to a manager of services, which somebody must attend.
+    pub(crate) notify: Option<Notify>,
+}
+
+/// Lets a created container go on. What it has to say goes to `manager`, with its first process as the main one of the service
+/// if that is to be `detached` from this one.
+pub(crate) fn start(home: &Home, id: &str, manager: Option<&str>, detached: bool) -> Result<Started> {
     let held = home.hold(id)?;
     match held.status() {
         Status::Created => {}
@@ -41,8 +52,26 @@ pub(crate) fn start(home: &Home, id: &str) -> Result<Vec<Error>> {
         status => return Err(Error::new(format!("cannot start a container in the state {status}"))),
     }
     let plan = plan(&held)?;
+    let main = detached.then_some(held.record.init.pid.cast_unsigned());
+    let manager = manager.filter(|_| notify::is_prepared(&held.dir));
+    let notify = manager.map(|manager| Notify::open(&held.dir, manager, main)).transpose()?;
     gate::open_for(&held.dir)?;
-    Ok(hooks::run_all("poststart", &plan.hooks.poststart, &held.for_hooks(Status::Running)))
+    let warnings = hooks::run_all("poststart", &plan.hooks.poststart, &held.for_hooks(Status::Running));
+    Ok(Started { warnings, notify })
+}
+
+/// Passes on what a container says until it is ready, or has ended.
+pub(crate) fn await_ready(home: &Home, id: &str, notify: Option<&Notify>) -> Result<()> {
+    let Some(notify) = notify else { return Ok(()) };
+    let (_, record) = home.read(id)?;
+    while let Some(pidfd) = record.init.open() {
+        let mut fds = [PollFd::new(notify.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        if notify.relay() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The state, as `state` prints it.
@@ -182,21 +211,23 @@ pub(crate) fn resources(path: &Path) -> Result<Vec<u8>> {
 
 /// Waits for the first process of a container that was created by this process, and passes signals on to it. Answers its
 /// exit status.
-pub(crate) fn attend(home: &Home, id: &str, signals: &Signals) -> Result<u8> {
+pub(crate) fn attend(home: &Home, id: &str, signals: &Signals, notify: Option<&Notify>) -> Result<u8> {
     let (_, record) = home.read(id)?;
     let pid = Pid::from_raw(record.init.pid);
     let pidfd = sys::signal::pidfd_open(pid).context(|| "open the container's first process")?;
-    wait(&pidfd, pid, signals)
+    wait(&pidfd, pid, signals, notify)
 }
 
-/// Waits for the end of a child, and passes signals on to it.
-pub(super) fn wait(pidfd: &OwnedFd, pid: Pid, queue: &Signals) -> Result<u8> {
+/// Waits for the end of a child, and passes signals on to it, and its words to a manager of services.
+pub(super) fn wait(pidfd: &OwnedFd, pid: Pid, queue: &Signals, notify: Option<&Notify>) -> Result<u8> {
     loop {
-        let mut fds = [PollFd::new(queue.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        let sources = [Some(queue.as_fd()), Some(pidfd.as_fd()), notify.map(AsFd::as_fd)];
+        let mut fds: Vec<_> = sources.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::Error::EINTR) => continue,
             answer => drop(answer.context(|| "wait for the process")?),
         }
+        notify.map(Notify::relay);
         for number in queue.drain()? {
             signals::forward(pidfd.as_fd(), pid, number);
         }

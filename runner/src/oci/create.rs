@@ -14,6 +14,7 @@ use crate::moment::Moment;
 use crate::namespaces::Joins;
 use crate::net::devices::{self, Given};
 use crate::process::channel::{self, ParentEnd, Report};
+use crate::service::{Service, Sockets, notify};
 use crate::state::Task;
 use crate::sys;
 use crate::sys::clone::{Cloned, clone3};
@@ -21,7 +22,7 @@ use crate::sys::ns::Kind;
 
 use super::bundle::Bundle;
 use super::init::{Init, States};
-use super::plan::{Origin, Plan};
+use super::plan::{MountStep, Origin, Plan};
 use super::state::{Held, Home, Record, Status};
 use super::{control, convert, gate, hooks, terminal};
 
@@ -38,6 +39,8 @@ pub(crate) struct Wishes {
     pub(crate) no_new_keyring: bool,
     /// `--systemd-cgroup`.
     pub(crate) systemd: bool,
+    /// What the engine's own manager has given.
+    pub(crate) service: Service,
 }
 
 /// Creates the container `id` from `bundle`. An error means that nothing is left of it.
@@ -67,13 +70,37 @@ pub(crate) fn create(home: &Home, id: &str, bundle: &Path, wishes: &Wishes) -> R
         scope: plan.scope.clone(),
     };
     let mut held = home.create(record, &bundle.text)?;
-    let created = Creation { plan: &plan, hierarchies: &hierarchies, group, joins, preserved: wishes.preserve_fds }
-        .run(&mut held, console)
-        .and_then(|()| write_pid(&held, wishes.pid_file.as_deref()));
+    if wishes.service.notify.is_some() {
+        let equipped = equip(&mut plan, &held.dir);
+        if let Err(error) = equipped {
+            return Err(undo(held, error));
+        }
+    }
+    let created = Creation {
+        plan: &plan,
+        hierarchies: &hierarchies,
+        group,
+        joins,
+        preserved: wishes.preserve_fds,
+        sockets: wishes.service.sockets.clone(),
+    }
+    .run(&mut held, console)
+    .and_then(|()| write_pid(&held, wishes.pid_file.as_deref()));
     match created {
         Ok(()) => Ok(()),
         Err(error) => Err(undo(held, error)),
     }
+}
+
+/// Gives the container a place to tell a manager of services how it is, unless its command is told of another one.
+fn equip(plan: &mut Plan, dir: &Path) -> Result<()> {
+    if plan.process.env.iter().any(|entry| entry.starts_with("NOTIFY_SOCKET=")) {
+        return Ok(());
+    }
+    notify::prepare(dir)?;
+    plan.mounts.push(MountStep::Other(notify::mount(dir)?));
+    notify::tell_where(&mut plan.process.env);
+    Ok(())
 }
 
 /// What is needed on the way.
@@ -83,6 +110,7 @@ struct Creation<'a> {
     group: Group<'a>,
     joins: Joins,
     preserved: u32,
+    sockets: Sockets,
 }
 
 impl Creation<'_> {
@@ -110,6 +138,7 @@ impl Creation<'_> {
             gate,
             console,
             preserved: self.preserved,
+            sockets: self.sockets.clone(),
         };
         let unified = unified.as_ref().map(AsFd::as_fd);
         let clone = || clone3(flags(self.plan), unified).context(|| "make a process in new namespaces");

@@ -24,6 +24,7 @@ use crate::process::channel::{self, ChildEnd, ParentEnd, Report};
 use crate::process::exec::{self, Command};
 use crate::process::signals::{self, Signals};
 use crate::seccomp::{self, Filter};
+use crate::service::Sockets;
 use crate::setup::{apply, kernel, privilege};
 use crate::spec::{Process, User, Who};
 use crate::sys;
@@ -119,7 +120,7 @@ pub(crate) fn exec(home: &Home, id: &str, request: &Request) -> Result<u8> {
         create::put_pid(path, pid.as_raw())?;
     }
     match signals {
-        Some(signals) => control::wait(&pidfd, pid, &signals),
+        Some(signals) => control::wait(&pidfd, pid, &signals, None),
         None => Ok(0),
     }
 }
@@ -207,7 +208,7 @@ impl Entering<'_> {
         prctl::set_pdeathsig(None).context(|| "untie this process' life from its parent's")?;
         let account = privilege::become_user(process, filters, &Stdio::Inherit { stdin: true })?;
         signals::reset()?;
-        exec::exec(&Command { process, home: Some(account.home), filters }, channel)
+        exec::exec(&Command { process, home: Some(account.home), filters, sockets: Sockets::default() }, channel)
     }
 
     fn close_others(&self, channel: &ChildEnd) -> Result<()> {

@@ -18,6 +18,7 @@ use crate::process::channel::ChildEnd;
 use crate::process::exec::{self, Command};
 use crate::process::signals;
 use crate::seccomp::{self, Filter};
+use crate::service::Sockets;
 use crate::setup::apply::{Masks, Setup, Trees};
 use crate::setup::files::Files;
 use crate::setup::path::Root;
@@ -45,6 +46,8 @@ pub(super) struct Init<'a> {
     pub(super) console: Option<OwnedFd>,
     /// So many descriptors behind standard error are the command's.
     pub(super) preserved: u32,
+    /// Sockets in front of those, by which the service is activated.
+    pub(super) sockets: Sockets,
 }
 
 /// What hooks in the container are told. Only the parent knows the process' number on the host.
@@ -91,7 +94,7 @@ impl Init<'_> {
         // The hooks are programs of the container's, so they get no more rights than its command.
         let account = privilege::become_user(process, &filters, &Stdio::Inherit { stdin: true })?;
         hooks::run("startContainer", &ready.plan.hooks.start_container, &state)?;
-        let command = Command { process, home: Some(account.home), filters: &filters };
+        let command = Command { process, home: Some(account.home), filters: &filters, sockets: ready.sockets };
         signals::reset()?;
         exec::exec(&command, started)
     }
@@ -147,7 +150,7 @@ impl Init<'_> {
 
     /// Lets go of every descriptor that is not the command's or needed on the way.
     fn close_others(&self, channel: &ChildEnd) -> Result<()> {
-        let mut kept: Vec<RawFd> = (0..self.preserved).map(|n| 3 + n.cast_signed()).collect();
+        let mut kept: Vec<RawFd> = (3..self.sockets.end() + self.preserved.cast_signed()).collect();
         kept.extend([channel.as_fd().as_raw_fd(), self.gate.as_raw_fd()]);
         kept.extend(self.console.as_ref().map(AsRawFd::as_raw_fd));
         sys::close_all_but(kept).context(|| "close inherited descriptors")

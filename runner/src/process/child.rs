@@ -11,6 +11,7 @@ use crate::cgroup::Hierarchy;
 use crate::error::{Context, Result};
 use crate::io::streams::Stdio;
 use crate::seccomp;
+use crate::service::Sockets;
 use crate::setup::apply::{Masks, Setup, Trees};
 use crate::setup::files::Files;
 use crate::setup::trees::Maker;
@@ -41,10 +42,9 @@ pub(crate) struct Child<'a> {
     /// Whether the command lives on when the parent does not.
     pub(crate) detached: bool,
     pub(crate) stdio: &'a Stdio,
+    /// Descriptors behind standard error that are the command's.
+    pub(crate) sockets: &'a Sockets,
 }
-
-/// The only descriptor besides stdio that the child keeps.
-const CHANNEL: RawFd = 3;
 
 impl Child<'_> {
     /// What makes the container's file systems, here or in the parent.
@@ -65,7 +65,7 @@ impl Child<'_> {
 
     /// Sets the container up and becomes the command; or tells the parent why not, and ends.
     pub(crate) fn run(&self, channel: ChildEnd) -> ! {
-        let channel = match self.stdio.install().and_then(|()| isolate(channel)) {
+        let channel = match self.stdio.install().and_then(|()| isolate(channel, self.sockets.end())) {
             Ok(channel) => channel,
             // Without the line there is nobody to be told; the parent sees its end.
             Err(error) => sys::exit_now(error.status.code()),
@@ -113,7 +113,7 @@ impl Child<'_> {
         setup.run(self.ops)?;
         let home = setup.account.take().map(|account| account.home);
         drop(setup);
-        let command = Command { process: &self.spec.process, home, filters: &filters };
+        let command = Command { process: &self.spec.process, home, filters: &filters, sockets: self.sockets.clone() };
         fault::point("exec")?;
         if self.detached {
             // If the parent is gone by now, the line to it is, too, and the command is not executed.
@@ -128,13 +128,13 @@ impl Child<'_> {
     }
 }
 
-/// Lets go of every descriptor but stdio and the line to the parent: the container's lock, the log, and whatever
-/// the caller of `xnet` has left open.
-fn isolate(channel: ChildEnd) -> Result<ChildEnd> {
+/// Lets go of every descriptor from number `first` on, but the line to the parent, which takes that place: the container's lock,
+/// the log, and whatever the caller of `xnet` has left open.
+fn isolate(channel: ChildEnd, first: RawFd) -> Result<ChildEnd> {
     let mut fd = channel.into_fd();
-    if fd.as_raw_fd() != CHANNEL {
-        fd = sys::move_fd(fd, CHANNEL).context(|| "move the line to the parent")?;
+    if fd.as_raw_fd() != first {
+        fd = sys::move_fd(fd, first).context(|| "move the line to the parent")?;
     }
-    sys::close_from(CHANNEL.cast_unsigned() + 1).context(|| "close inherited descriptors")?;
+    sys::close_from(first.cast_unsigned() + 1).context(|| "close inherited descriptors")?;
     Ok(ChildEnd::from_fd(fd))
 }

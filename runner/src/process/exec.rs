@@ -12,6 +12,7 @@ use nix::unistd::{AccessFlags, access, execve};
 
 use crate::error::{Context, Error, Result};
 use crate::seccomp::{self, Filter};
+use crate::service::Sockets;
 use crate::spec::Process;
 
 use super::channel::ChildEnd;
@@ -25,6 +26,8 @@ pub(crate) struct Command<'a> {
     pub(crate) home: Option<String>,
     /// To be installed at last.
     pub(crate) filters: &'a [Filter],
+    /// What it gets beside its standard streams.
+    pub(crate) sockets: Sockets,
 }
 
 impl Command<'_> {
@@ -39,7 +42,9 @@ impl Command<'_> {
 
 /// Replaces this process by `command`.
 pub(crate) fn exec(command: &Command<'_>, channel: &ChildEnd) -> Result<Infallible> {
-    let (argv, env) = (c_strings(&command.process.argv)?, c_strings(&command.env())?);
+    let mut env = command.env();
+    command.sockets.hand_over(&mut env)?;
+    let (argv, env) = (c_strings(&command.process.argv)?, c_strings(&env)?);
     let (filters, command_is_final) = (command.filters, command.process.no_new_privileges);
     let command = argv.first().ok_or_else(|| Error::new("no command given"))?;
     let program = find(command, search_path(&env))?;

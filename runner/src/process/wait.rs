@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Context, Error, Result};
 use crate::io::pump::Pump;
+use crate::service::notify::Notify;
 use crate::sys;
 
 use super::channel::{ParentEnd, Report};
@@ -20,6 +21,8 @@ pub(crate) struct Running<'a> {
     pub(crate) pidfd: OwnedFd,
     pub(crate) channel: ParentEnd,
     pub(crate) signals: &'a Signals,
+    /// What it tells the manager of services.
+    pub(crate) notify: Option<&'a Notify>,
 }
 
 /// The status of a process that was ended by SIGKILL.
@@ -49,7 +52,8 @@ impl Running<'_> {
         let mut queued = Vec::new();
         let mut died_of = None;
         loop {
-            let [signalled, ended, pumping, spoke] = self.poll(pump.as_deref(), stage != Stage::Executed)?;
+            let [signalled, ended, pumping, notified, spoke] = self.poll(pump.as_deref(), stage != Stage::Executed)?;
+            self.notify.filter(|_| notified).map(Notify::relay);
             if let Some(pump) = pump.as_deref_mut().filter(|_| pumping) {
                 queued.extend(pump.turn()?);
             }
@@ -86,15 +90,17 @@ impl Running<'_> {
         }
     }
 
-    /// Whether there are signals, the end, something to pump, a word.
-    fn poll(&self, pump: Option<&Pump>, listening: bool) -> Result<[bool; 4]> {
+    /// Whether there are signals, the end, something to pump, something to pass on, a word.
+    fn poll(&self, pump: Option<&Pump>, listening: bool) -> Result<[bool; 5]> {
         let mut fds = vec![
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         let nothing = self.signals.as_fd();
-        let flags = if pump.is_some() { PollFlags::POLLIN } else { PollFlags::empty() };
-        fds.push(PollFd::new(pump.map_or(nothing, AsFd::as_fd), flags));
+        for source in [pump.map(AsFd::as_fd), self.notify.map(AsFd::as_fd)] {
+            let flags = if source.is_some() { PollFlags::POLLIN } else { PollFlags::empty() };
+            fds.push(PollFd::new(source.unwrap_or(nothing), flags));
+        }
         if listening {
             fds.push(PollFd::new(self.channel.as_fd(), PollFlags::POLLIN));
         }
@@ -103,7 +109,7 @@ impl Running<'_> {
             answer => drop(answer.context(|| "wait for the container")?),
         }
         let ready = |n: usize| fds.get(n).and_then(PollFd::any).unwrap_or(false);
-        Ok([0, 1, 2, 3].map(ready))
+        Ok([0, 1, 2, 3, 4].map(ready))
     }
 
     fn listen(&self, stage: Stage) -> Result<Stage> {

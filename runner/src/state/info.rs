@@ -29,6 +29,9 @@ pub(crate) struct Info {
     /// The process that holds its terminal beside that one.
     #[serde(default)]
     pub(crate) holder: Task,
+    /// Where the manager of services listens to which its words go.
+    #[serde(default)]
+    pub(crate) manager: Option<String>,
     /// Whether the container lives on without that process.
     pub(crate) detached: bool,
     /// How often the restart policy has started the container again.

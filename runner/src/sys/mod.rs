@@ -113,6 +113,12 @@ pub(crate) fn put_fd(fd: BorrowedFd<'_>, number: RawFd) -> nix::Result<()> {
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) }).map(drop)
 }
 
+/// Says whether a program that this process executes has descriptor `number`; `EBADF` if it is not open.
+pub(crate) fn set_kept_on_exec(number: RawFd, kept: bool) -> nix::Result<()> {
+    // SAFETY: numbers only; the descriptor stays as it is but for the flag.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, if kept { 0 } else { libc::FD_CLOEXEC }) }).map(drop)
+}
+
 /// Standard stream 0, 1 or 2.
 pub(crate) fn standard(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: standard streams are never closed; at worst one was not open to begin with, which calls answer with EBADF.

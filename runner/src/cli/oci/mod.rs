@@ -20,6 +20,7 @@ use crate::oci::log::{Log, message};
 use crate::oci::state::Home;
 use crate::oci::{bundle, control, features};
 use crate::process::signals::Signals;
+use crate::service::Service;
 use crate::spec::Signal;
 use crate::sys::sealed;
 
@@ -184,7 +185,11 @@ impl Command {
         let home = Home::new(root);
         match self {
             Self::Create(create) => create.run(&home, globals)?,
-            Self::Start { id } => warn(log, &control::start(&home, id)?),
+            Self::Start { id } => {
+                let started = control::start(&home, id, Service::given().notify.as_deref(), true)?;
+                warn(log, &started.warnings);
+                control::await_ready(&home, id, started.notify.as_ref())?;
+            }
             Self::Run(run) => return run.run(&home, globals, log),
             Self::State { id } => show::print(&control::state(&home, id)?)?,
             Self::Kill(kill) => control::kill(&home, &kill.id, kill.signal, kill.all)?,
@@ -210,6 +215,7 @@ impl Create {
             preserve_fds: self.preserve_fds,
             no_new_keyring: self.no_new_keyring,
             systemd: globals.systemd_cgroup,
+            service: Service::given(),
         };
         create(home, &self.id, &self.bundle, &wishes)
     }
@@ -220,15 +226,17 @@ impl Run {
         let id = &self.create.id;
         let signals = if self.detach { None } else { Some(Signals::block()?) };
         self.create.run(home, globals)?;
-        match control::start(home, id) {
-            Ok(warnings) => warn(log, &warnings),
+        let started = match control::start(home, id, Service::given().notify.as_deref(), self.detach) {
+            Ok(started) => started,
             Err(error) => {
                 warn(log, &control::delete(home, id, true)?);
                 return Err(error);
             }
-        }
-        let Some(signals) = signals else { return Ok(0) };
-        let ended = control::attend(home, id, &signals);
+        };
+        warn(log, &started.warnings);
+        let notify = started.notify.as_ref();
+        let Some(signals) = signals else { return control::await_ready(home, id, notify).map(|()| 0) };
+        let ended = control::attend(home, id, &signals, notify);
         if !self.keep {
             warn(log, &control::delete(home, id, true)?);
         }

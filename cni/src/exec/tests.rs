@@ -79,7 +79,8 @@ fn what_a_killed_plugin_has_started_ends_with_it() {
     // One of them holds the pipes; the other one has let go of all.
     let script = format!("sleep 1000 & echo $! > {0}; sleep 1000 >&- 2>&- <&- & echo $! >> {0}; wait", pids.display());
     let program = Path::new(SHELL);
-    let timeout = Duration::from_millis(300);
+    // Enough for a shell to start two processes, however busy the machine is.
+    let timeout = Duration::from_secs(2);
     let env = path_env();
     let command = Command { program, arg0: None, env: &env, stdin: script.as_bytes(), timeout, with_descendants: true };
     assert!(matches!(run(&command), Err(Error::TimedOut { .. })));

@@ -154,7 +154,7 @@ fn the_root_is_prepared_while_the_network_is_wired() {
     let child = trace[born..].iter().find(|l| l.contains("setsid(")).map(|line| process(line)).unwrap();
     assert!(place(&trace, &[&child, "fsopen(\"overlay\""]) < place(&trace, &[&child, "recvmsg(3"]));
     // The first other process serves the plugin.
-    let plugin = place(&trace, &["clone3({flags=CLONE_PIDFD,"]);
+    let plugin = place(&trace, &[" clone(", "flags=CLONE_PIDFD|SIGCHLD"]);
     let parent = process(&trace[born]);
     let own: Vec<_> = trace[born..plugin].iter().filter(|line| line.starts_with(&parent)).collect();
     let waits = |line: &&&String| [" poll(", "recvmsg(", "recvfrom("].iter().any(|call| line.contains(call));
@@ -164,7 +164,7 @@ fn the_root_is_prepared_while_the_network_is_wired() {
 /// The beginnings of processes that are no containers'.
 fn births(trace: &[String]) -> Vec<&String> {
     let is_birth = |line: &&String| [" clone3(", " clone(", " fork("].iter().any(|call| line.contains(call));
-    let births = trace.iter().filter(is_birth).filter(|l| l.contains(" fork(") || l.contains("exit_signal"));
+    let births = trace.iter().filter(is_birth).filter(|l| l.contains(" fork(") || l.contains("SIGCHLD"));
     births.filter(|line| !line.contains("CLONE_NEWPID")).collect()
 }
 

@@ -159,7 +159,7 @@ fn the_status_of_what_is_removed_at_its_end_is_not_lost() {
         sandbox.xnet(&["wait", &id]).expect(0, &code.to_string());
     }
     let id = sandbox.detach(&["--net=none", "--rm", "--name=gone"], &["sh", "-c", "exit 9"]);
-    eventually("it is gone", || !sandbox.path("state").join(&id).exists());
+    eventually("it is gone", || sandbox.xnet(&["ps", "-aq"]).stdout.is_empty());
     sandbox.xnet(&["wait", &id]).expect(0, "9");
     // A name, or the beginning of an id, may mean another one by now.
     sandbox.xnet(&["wait", "gone"]).expect_refusal(1, "no such container: gone");

@@ -1,5 +1,8 @@
 //! DEL and GC of the `bandwidth` plugin.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use cni::plugin::{Attachment, Call, ValidAttachments};
 use cni::{Error, NetName};
 use kernel::link::{self, Link};
@@ -7,6 +10,7 @@ use kernel::netlink;
 use kernel::netlink::Request;
 use kernel::plan::Machine;
 use kernel::tc;
+use nix::errno::Errno;
 
 use super::block::{self, Blocks};
 use super::config::Config;
@@ -76,6 +80,9 @@ fn stale_names(net: &NetName, valid: &ValidAttachments) -> Result<Vec<String>, E
     Ok(names)
 }
 
+/// How long a removal is tried that the kernel is too busy for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Things to remove in one message, each with what to say if that fails.
 #[derive(Default)]
 struct Removal {
@@ -93,18 +100,29 @@ impl Removal {
         self.push(link::del(&link.name), format!("failed to delete \"{}\"", link.name));
     }
 
-    /// Goes on through refusals. What is gone already is fine.
+    /// Goes on through refusals. What is gone already is fine. As long as somebody is still at work on the filters of a queueing
+    /// discipline, such as an ADD that nobody waits for any more, the kernel refuses to remove that and tells to come again
+    /// (net/sched/sch_api.c, `qdisc_graft`); there is no event for it.
     fn carry_out(self, machine: &mut Machine) -> Result<(), Error> {
-        if self.requests.is_empty() {
-            return Ok(());
-        }
-        let outcomes = machine.host().and_then(|host| host.exchange(&self.requests));
-        let outcomes = outcomes.map_err(|error| attempt("remove the limits", error))?;
+        let deadline = Instant::now() + PATIENCE;
         let mut failures = Failures::default();
-        for (what, outcome) in self.attempts.iter().zip(outcomes) {
-            match outcome.map_err(netlink::Error::from) {
-                Err(error) if !tc::is_not_there(&error) => failures.note(Err(attempt(what, error))),
-                _ => {}
+        let Self { mut requests, mut attempts } = self;
+        while !requests.is_empty() {
+            let outcomes = machine.host().and_then(|host| host.exchange(&requests));
+            let outcomes = outcomes.map_err(|error| attempt("remove the limits", error))?;
+            let mut again = Self::default();
+            for ((request, what), outcome) in requests.into_iter().zip(attempts).zip(outcomes) {
+                match outcome.map_err(netlink::Error::from) {
+                    Err(error) if error.errno() == Some(Errno::EBUSY) && Instant::now() < deadline => {
+                        again.push(request, what);
+                    }
+                    Err(error) if !tc::is_not_there(&error) => failures.note(Err(attempt(what, error))),
+                    _ => {}
+                }
+            }
+            Self { requests, attempts } = again;
+            if !requests.is_empty() {
+                sleep(Duration::from_millis(5));
             }
         }
         failures.into_result()

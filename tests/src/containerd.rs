@@ -121,11 +121,14 @@ impl Containerd {
         };
         // A shim may end a moment after ctr has.
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !shims().is_empty() && Instant::now() < deadline {
+        loop {
+            let shims = shims();
+            if shims.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{shims:?}");
             thread::sleep(Duration::from_millis(20));
         }
-        let shims = shims();
-        assert!(shims.is_empty(), "{shims:?}");
         for cgroup in self.cgroups() {
             let inside: Vec<_> =
                 fs::read_dir(&cgroup).expect("list a cgroup").flatten().map(|entry| entry.path()).collect();

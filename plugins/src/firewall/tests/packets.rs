@@ -3,6 +3,7 @@
 //! That something does not pass is seen by what comes after it: the remote, whom no policy keeps away, sends to the same
 //! socket on the same way, and its packet is the first that arrives.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -69,8 +70,16 @@ fn socket((netns, address): Place) -> UdpSocket {
 
 fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
     let mut buffer = [0; 16];
-    let (length, peer) = socket.recv_from(&mut buffer).expect("a packet");
-    (String::from_utf8_lossy(&buffer[..length]).into_owned(), peer)
+    loop {
+        match socket.recv_from(&mut buffer) {
+            // With a limit of time the kernel does not begin again for a process that was stopped meanwhile.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => {
+                let (length, peer) = received.expect("a packet");
+                return (String::from_utf8_lossy(&buffer[..length]).into_owned(), peer);
+            }
+        }
+    }
 }
 
 /// Whether a packet arrives.

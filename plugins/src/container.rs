@@ -22,6 +22,8 @@ const SCOPE_LINK: u8 = 253;
 pub enum Dad {
     /// They are usable at once: IPAM has seen to it that they are unique.
     Off,
+    /// As `Off`, and the link was told so when it was made.
+    OffBefore,
     /// The kernel tries each of them, which takes one to two seconds, and ADD waits for the outcome.
     On,
 }
@@ -72,7 +74,10 @@ pub fn open_if_there(attachment: &Attachment) -> Result<Option<NetNs>, Error> {
 /// When an `interface` index is wrong, or a gateway is missing behind which everything is.
 pub fn configure(name: &str, result: &AddResult, dad: Dad, neighbours: Neighbours) -> Result<Plan, Error> {
     let mut plan = Plan::new();
-    plan.push(parameters(name, result, dad, neighbours));
+    let parameters = parameters(name, result, dad, neighbours);
+    if !parameters.settings.is_empty() {
+        plan.push(parameters);
+    }
     let noprefixroute = neighbours == Neighbours::BehindGateway;
     for ip in &result.ips {
         let Some(index) = ip.interface else { continue };
@@ -82,7 +87,7 @@ pub fn configure(name: &str, result: &AddResult, dad: Dad, neighbours: Neighbour
                 ip.address
             )));
         }
-        let (link, nodad) = (name.to_owned(), dad == Dad::Off);
+        let (link, nodad) = (name.to_owned(), dad != Dad::On);
         plan.push(AddAddress { side: Side::Container, link, address: ip.address, nodad, noprefixroute });
     }
     plan.push(SetUp { side: Side::Container, link: name.to_owned() });
@@ -120,6 +125,7 @@ fn by_gateway(ip: &IpConfig) -> Result<[Route; 2], Error> {
 fn parameters(name: &str, result: &AddResult, dad: Dad, neighbours: Neighbours) -> Sysctls {
     let v6 = |link: &str, parameter: &str| format!("net/ipv6/conf/{link}/{parameter}");
     let mut settings = match dad {
+        Dad::OffBefore => Vec::new(),
         Dad::Off => vec![Setting::wish(v6(name, "accept_dad"), "0")],
         Dad::On => vec![Setting::wish(v6(name, "enhanced_dad"), "1"), Setting::wish(v6(name, "accept_dad"), "1")],
     };

@@ -60,6 +60,9 @@ impl Addition<'_> {
         let links = self.wiring.links();
         let early = self.ipam.as_ref().filter(|ipam| !ipam.needs_link()).map(Ipam::ask).transpose()?;
         let made = links.apply(machine, done).map_err(from_failure);
+        if early.is_some() && made.is_ok() {
+            self.find_links(machine);
+        }
         let answer = match (early, &self.ipam) {
             (Some(asked), _) => Some(asked.answer()),
             (None, Some(ipam)) if made.is_ok() => Some(ipam.add()),
@@ -68,6 +71,15 @@ impl Addition<'_> {
         // Whatever became of the links, a lease has to be given back from now on.
         self.leased = self.ipam.is_some() && matches!(answer, Some(Ok(_)));
         made.and_then(|()| answer.transpose().map_err(|error| self.network.ipam_failed(error)))
+    }
+
+    /// Learns the numbers of the links while IPAM works: what comes after its answer has to know them. A link that cannot be
+    /// found is missed then.
+    fn find_links(&self, machine: &mut Machine) {
+        for interface in self.wiring.interfaces() {
+            let side = if interface.sandbox.is_empty() { Side::Host } else { Side::Container };
+            let _ = machine.index(side, &interface.name);
+        }
     }
 
     /// Fills in what only the kernel knows: addresses that it has chosen or that are older than this attachment, and,

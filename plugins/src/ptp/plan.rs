@@ -19,22 +19,25 @@ const SCOPE_HOST: u8 = 254;
 /// The pair, its end in the host up.
 ///
 /// That end's link-local address is what the kernel asks for neighbours with, and it does not while the address is tried
-/// for duplicates; so detection is off before the link goes up.
+/// for duplicates; so detection is off before the link goes up. The container's end is told at the same time, while IPAM
+/// is at work.
 pub(super) fn links(kind: Pair, owner: &Owner, ends: &Ends) -> Plan {
     let mut plan = Plan::new();
     let (near, far) = (ends.host.clone(), ends.container.clone());
     let (side, link) = (Side::Host, near.name.clone());
-    let no_dad = Setting::wish(format!("net/ipv6/conf/{link}/accept_dad"), "0");
+    let no_dad = |link: &str| vec![Setting::wish(format!("net/ipv6/conf/{link}/accept_dad"), "0")];
+    let (outside, inside) = (no_dad(&near.name), no_dad(&far.name));
     plan.push(CreatePair { kind, near, far, master: None, port: Port::default(), alias: owner.tag() });
-    plan.push(Sysctls { side, settings: vec![no_dad] });
+    plan.push(Sysctls { side, settings: outside });
     plan.push(SetUp { side, link });
+    plan.push(Sysctls { side: Side::Container, settings: inside });
     plan
 }
 
 /// What the addresses need: forwarding, the container's side, the host's side, masquerading.
 pub(super) fn addresses(config: &Config, owner: &Owner, ends: &Ends, result: &AddResult) -> Result<Plan, Error> {
     let mut plan = Plan::new();
-    let container = container::configure(&ends.container.name, result, Dad::Off, Neighbours::BehindGateway)?;
+    let container = container::configure(&ends.container.name, result, Dad::OffBefore, Neighbours::BehindGateway)?;
     for is_ipv6 in [false, true] {
         if result.ips.iter().any(|ip| ip.address.is_ipv6() == is_ipv6) {
             plan.push(forwarding(is_ipv6, "Could not enable IP forwarding"));

@@ -7,7 +7,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::poll::PollTimeout;
 use nix::unistd::Pid;
 
 use crate::cgroup;
@@ -172,11 +171,11 @@ fn end_process(view: &View, pidfd: &OwnedFd, signal: Signal, timeout: Duration) 
     let minds = signals::minds(Pid::from_raw(pid), signal.number());
     let _ = sys::signal::send(pidfd.as_fd(), signal.number());
     thaw(view);
-    if info::has_ended_within(pidfd, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
+    if info::has_ended_within(pidfd, timeout) {
         return Stopped::Gracefully;
     }
     let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
-    info::has_ended_within(pidfd, PollTimeout::from(5000_u16));
+    info::has_ended_within(pidfd, Duration::from_secs(5));
     Stopped::Killed { ignored: !minds }
 }
 
@@ -241,7 +240,7 @@ fn wait_for(store: &Store, id: &Name) -> Result<Option<u8>> {
         }
     };
     if let Some(pidfd) = store.info(id).and_then(|run| run.task().open()) {
-        info::has_ended_within(&pidfd, PollTimeout::NONE);
+        info::has_ended_within(&pidfd, Duration::MAX);
     }
     let mut text = String::new();
     loop {

@@ -3,15 +3,16 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::fcntl::OFlag;
-use nix::unistd::{chdir, pipe2, setsid};
+use nix::unistd::pipe2;
 
 use crate::error::{Context, Error, Result};
 use crate::io::attach;
 use crate::io::session::Session;
 use crate::io::streams::Stdio;
+use crate::process::leave::leave;
 use crate::process::signals::Signals;
 use crate::spec::Process;
 use crate::sys;
@@ -78,16 +79,10 @@ impl Attendant {
 
     /// Leaves the caller's session, its directory, and everything that it has left open.
     fn isolate(&mut self) -> Result<()> {
-        let what = || "leave the caller";
-        setsid().context(what)?;
-        chdir("/").context(what)?;
-        let null = File::options().read(true).write(true).open("/dev/null").context(|| "open /dev/null")?;
-        sys::replace_stdio(null.as_fd()).context(what)?;
-        drop(null);
         let mut kept = vec![self.target.pidfd.as_raw_fd()];
         kept.extend(self.client.as_ref().map(AsRawFd::as_raw_fd));
         kept.extend(self.report.as_ref().map(AsRawFd::as_raw_fd));
-        sys::close_all_but(kept).context(what)
+        leave(kept)
     }
 }
 

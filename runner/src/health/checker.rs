@@ -9,10 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::unistd::{chdir, setsid};
 
 use crate::cgroup::freeze;
 use crate::error::{Context, Result};
@@ -20,8 +17,10 @@ use crate::exec::{Exec, Target};
 use crate::io::session::Session;
 use crate::io::streams::Stdio;
 use crate::moment::Moment;
+use crate::process::leave::leave;
 use crate::process::signals::Signals;
 use crate::spec::Health;
+use crate::state::info::has_ended_within;
 use crate::state::{Store, events};
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
@@ -41,7 +40,7 @@ impl Checker {
         Record::new().write(&target.state)?;
         match fork().context(|| "start the process that checks the container's health")? {
             Cloned::Child => {
-                if isolate(&target).is_ok() {
+                if leave(vec![target.pidfd.as_raw_fd()]).is_ok() {
                     let _ = Checking { health, target: &target, store, begun: Instant::now() }.go_on();
                 }
                 sys::exit_now(0)
@@ -53,25 +52,8 @@ impl Checker {
 
 impl Drop for Checker {
     fn drop(&mut self) {
-        end(&self.0);
+        sys::signal::end(self.0.as_fd());
     }
-}
-
-/// Kills a child and waits for its end.
-fn end(pidfd: &OwnedFd) {
-    let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
-    let _ = sys::signal::reap(Some(pidfd.as_fd()));
-}
-
-/// Leaves everything that the container's parent has open.
-fn isolate(target: &Target) -> Result<()> {
-    let what = || "leave the container's parent";
-    setsid().context(what)?;
-    chdir("/").context(what)?;
-    let null = File::options().read(true).write(true).open("/dev/null").context(|| "open /dev/null")?;
-    sys::replace_stdio(null.as_fd()).context(what)?;
-    drop(null);
-    sys::close_all_but(vec![target.pidfd.as_raw_fd()]).context(what)
 }
 
 struct Checking<'a> {
@@ -88,7 +70,7 @@ impl Checking<'_> {
         loop {
             let starts = record.status == Status::Starting && self.begun.elapsed() < self.health.start_period;
             let pause = if starts { self.health.start_interval } else { self.health.interval };
-            if ends_within(&self.target.pidfd, pause) {
+            if has_ended_within(&self.target.pidfd, pause) {
                 return Ok(());
             }
             // Who is frozen cannot answer.
@@ -97,7 +79,7 @@ impl Checking<'_> {
             }
             let outcome = self.ask()?;
             // An end is no answer.
-            if ends_within(&self.target.pidfd, Duration::ZERO) {
+            if has_ended_within(&self.target.pidfd, Duration::ZERO) {
                 return Ok(());
             }
             let changed = record.add(outcome, self.begun.elapsed(), self.health);
@@ -117,11 +99,11 @@ impl Checking<'_> {
             Cloned::Child => sys::exit_now(self.answer(&said)),
             Cloned::Parent { pidfd, .. } => pidfd,
         };
-        let (exit_code, output) = if ends_within(&pidfd, self.health.timeout) {
+        let (exit_code, output) = if has_ended_within(&pidfd, self.health.timeout) {
             let code = sys::signal::reap(Some(pidfd.as_fd())).context(|| "wait for its end")?;
             (code.map_or(-1, |(_, code)| i32::from(code)), text(&File::from(said)))
         } else {
-            end(&pidfd);
+            sys::signal::end(pidfd.as_fd());
             (-1, format!("Health check exceeded timeout ({:?})", self.health.timeout))
         };
         Ok(Outcome { start, end: Moment::now(), exit_code, output })
@@ -153,20 +135,4 @@ fn text(said: &File) -> String {
     let length = said.read_at(&mut bytes, 0).unwrap_or_default();
     bytes.truncate(length);
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Waits for the end of a process, for some time.
-fn ends_within(pidfd: &OwnedFd, time: Duration) -> bool {
-    let until = Instant::now() + time;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        // Rounded up, so that the rest of a millisecond is not spent spinning.
-        let left = if left.is_zero() { left } else { left + Duration::from_millis(1) };
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) if Instant::now() >= until => return false,
-            Ok(0) | Err(nix::Error::EINTR) => {}
-            _ => return true,
-        }
-    }
 }

@@ -9,9 +9,7 @@
 //! all not the container's lock. Only if both are killed the terminal is lost.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-
-use nix::libc;
-use nix::poll::PollTimeout;
+use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::state::{Task, info};
@@ -42,7 +40,7 @@ impl Holder {
                 let alone = sys::put_fd(master, MASTER).and_then(|()| sys::close_all_but(vec![life.as_raw_fd()]));
                 if alone.is_ok() {
                     sys::memory::give_back();
-                    let _ = info::has_ended_within(life, PollTimeout::NONE);
+                    let _ = info::has_ended_within(life, Duration::MAX);
                 }
                 sys::exit_now(0)
             }
@@ -52,8 +50,7 @@ impl Holder {
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        let _ = sys::signal::send(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = sys::signal::reap(Some(self.pidfd.as_fd()));
+        sys::signal::end(self.pidfd.as_fd());
     }
 }
 

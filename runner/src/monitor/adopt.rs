@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -135,7 +136,7 @@ fn serve_until_end(pidfd: &OwnedFd, info: &Info, mut pump: Option<&mut Pump>, no
         let mut fds: Vec<_> = sources.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut fds, PollTimeout::NONE);
         notify.map(Notify::relay);
-        if info::has_ended_within(pidfd, PollTimeout::ZERO) {
+        if info::has_ended_within(pidfd, Duration::ZERO) {
             return;
         }
         for number in pump.as_deref_mut().map(Pump::turn).transpose().ok().flatten().unwrap_or_default() {

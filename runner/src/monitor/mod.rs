@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, chdir, pipe2, setsid};
+use nix::unistd::{Pid, pipe2};
 
 use crate::container::start::Start;
 use crate::container::{Warn, end};
 use crate::error::{Context, Error, Result, Status};
 use crate::io::session::Session;
 use crate::net::lookup;
+use crate::process::leave::leave;
 use crate::process::signals::Signals;
 use crate::service::Service;
 use crate::spec::{Dirs, Restart, Spec};
@@ -135,16 +136,10 @@ fn become_monitor(
     sys::exit_now(0)
 }
 
-/// Leaves the caller's session, directory and descriptors.
+/// Leaves the caller, but for what holds the container.
 fn isolate(container: &Container, more: impl Iterator<Item = RawFd>) -> Result<()> {
-    setsid().context(|| "leave the caller's session")?;
-    chdir("/").context(|| "leave the caller's directory")?;
-    let null = File::options().read(true).write(true).open("/dev/null").context(|| "open /dev/null")?;
-    sys::replace_stdio(null.as_fd()).context(|| "leave the caller's terminal")?;
-    drop(null);
-    let mut kept: Vec<_> = container.descriptors().iter().map(|file| file.as_raw_fd()).collect();
-    kept.extend(more);
-    sys::close_all_but(kept).context(|| "close inherited descriptors")
+    let ours = container.descriptors();
+    leave(ours.iter().map(|file| file.as_raw_fd()).chain(more).collect())
 }
 
 impl Monitor<'_> {

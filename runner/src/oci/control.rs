@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
@@ -231,7 +232,7 @@ pub(super) fn wait(pidfd: &OwnedFd, pid: Pid, queue: &Signals, notify: Option<&N
         for number in queue.drain()? {
             signals::forward(pidfd.as_fd(), pid, number);
         }
-        if has_ended_within(pidfd, PollTimeout::ZERO) {
+        if has_ended_within(pidfd, Duration::ZERO) {
             let ended = sys::signal::reap(Some(pidfd.as_fd())).context(|| "wait for the process")?;
             return Ok(ended.map_or(0, |(_, code)| code));
         }

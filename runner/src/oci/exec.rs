@@ -20,7 +20,7 @@ use crate::cgroup::{Kind as Version, of_host};
 use crate::error::{Context, Error, Result};
 use crate::io::streams::Stdio;
 use crate::namespaces::Joins;
-use crate::process::channel::{self, ChildEnd, ParentEnd, Report};
+use crate::process::channel::{self, ChildEnd};
 use crate::process::exec::{self, Command};
 use crate::process::signals::{self, Signals};
 use crate::seccomp::{self, Filter};
@@ -159,11 +159,10 @@ impl Entering<'_> {
             }
             Cloned::Parent { pid, pidfd } => {
                 drop(theirs);
-                match listen(&ours) {
+                match ours.await_execution("the process") {
                     Ok(()) => Ok((pid, pidfd)),
                     Err(error) => {
-                        let _ = sys::signal::send(pidfd.as_fd(), nix::libc::SIGKILL);
-                        let _ = sys::signal::reap(Some(pidfd.as_fd()));
+                        sys::signal::end(pidfd.as_fd());
                         Err(error)
                     }
                 }
@@ -238,17 +237,4 @@ fn groups(record: &Record) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
 
 fn is_group(dir: &Path) -> bool {
     dir.join("cgroup.procs").exists()
-}
-
-/// Hears whether the command was executed.
-fn listen(line: &ParentEnd) -> Result<()> {
-    let mut executing = false;
-    loop {
-        match line.report()? {
-            Some(Report::Failed(error)) => return Err(error),
-            Some(_) => executing = true,
-            None if executing => return Ok(()),
-            None => return Err(Error::new("the process was killed before it executed the command")),
-        }
-    }
 }

@@ -13,8 +13,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::Mode;
 
-use crate::error::{Context, Error, Result};
-use crate::process::channel::{ChildEnd, ParentEnd, Report};
+use crate::error::{Context, Result};
+use crate::process::channel::{ChildEnd, ParentEnd};
 
 const NAME: &str = "start";
 
@@ -44,16 +44,7 @@ pub(super) fn open_for(dir: &Path) -> Result<()> {
     let ours = line().context(what)?;
     with_address(dir, |address| connect(ours.as_raw_fd(), address)).context(what)?;
     remove(dir)?;
-    let line = ParentEnd::from_fd(ours);
-    let mut executing = false;
-    loop {
-        match line.report()? {
-            Some(Report::Failed(error)) => return Err(error),
-            Some(_) => executing = true,
-            None if executing => return Ok(()),
-            None => return Err(Error::new("the container's first process was killed before it executed the command")),
-        }
-    }
+    ParentEnd::from_fd(ours).await_execution("the container's first process")
 }
 
 /// Takes the gate away, if it is there.

@@ -6,7 +6,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use nix::poll::PollTimeout;
 use nix::unistd::Pid;
 
 use crate::error::{Context, Error, Result};
@@ -63,8 +62,7 @@ fn one(hook: &Hook, state: &str) -> Result<()> {
 fn limit(child: &mut Child, timeout: Duration) -> Result<()> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let pidfd = sys::signal::pidfd_open(pid).context(|| "open the process")?;
-    let patience = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-    if has_ended_within(&pidfd, patience) {
+    if has_ended_within(&pidfd, timeout) {
         return Ok(());
     }
     let _ = sys::signal::send(pidfd.as_fd(), nix::libc::SIGKILL);

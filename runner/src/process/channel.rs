@@ -92,6 +92,23 @@ impl ParentEnd {
         }
     }
 
+    /// Waits until the command is executed.
+    ///
+    /// # Errors
+    ///
+    /// What the other process, called `who` for people, has failed of instead.
+    pub(crate) fn await_execution(&self, who: &str) -> Result<()> {
+        let mut executing = false;
+        loop {
+            match self.report()? {
+                Some(Report::Failed(error)) => return Err(error),
+                Some(_) => executing = true,
+                None if executing => return Ok(()),
+                None => return Err(Error::new(format!("{who} was killed before it executed the command"))),
+            }
+        }
+    }
+
     /// Waits until the command's process is born. It may have something to report before the one that has made it.
     ///
     /// # Errors

@@ -12,5 +12,6 @@ pub(crate) mod child;
 pub(crate) mod elf;
 pub(crate) mod exec;
 pub(crate) mod init;
+pub(crate) mod leave;
 pub(crate) mod signals;
 pub(crate) mod wait;

@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
@@ -82,8 +81,7 @@ impl Running<'_> {
     /// Kills the first process, and with it all others, waits for its end, and answers who is to blame: if the process
     /// had failed before, that is why `error` came about.
     pub(crate) fn kill(&self, error: Error) -> Error {
-        let _ = sys::signal::send(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = sys::signal::reap(Some(self.pidfd.as_fd()));
+        sys::signal::end(self.pidfd.as_fd());
         match self.channel.report() {
             Ok(Some(Report::Failed(reason))) => reason,
             _ => error,

@@ -1,8 +1,9 @@
 //! What a run tells the others about itself: `info.json`, in the container's directory of passing things.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
@@ -93,18 +94,31 @@ impl Task {
     pub(crate) fn kill(self, patience: u16) -> bool {
         let Some(pidfd) = self.open() else { return true };
         let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
-        has_ended_within(&pidfd, patience.into())
+        has_ended_within(&pidfd, Duration::from_millis(patience.into()))
     }
 }
 
 fn has_ended(pidfd: &OwnedFd) -> bool {
-    has_ended_within(pidfd, PollTimeout::ZERO)
+    has_ended_within(pidfd, Duration::ZERO)
 }
 
-/// Waits for the end of the process behind `pidfd`. Answers whether it came.
-pub(crate) fn has_ended_within(pidfd: &OwnedFd, patience: PollTimeout) -> bool {
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    matches!(poll(&mut fds, patience), Ok(1))
+/// Waits for the end of the process behind `pidfd`, for ever with [`Duration::MAX`]. Answers whether it came.
+pub(crate) fn has_ended_within(pidfd: &OwnedFd, patience: Duration) -> bool {
+    let until = Instant::now().checked_add(patience);
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = match left {
+            None => PollTimeout::NONE,
+            Some(Duration::ZERO) => PollTimeout::ZERO,
+            // Rounded up, so that the rest of a millisecond is not spent spinning.
+            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) if left != Some(Duration::ZERO) => {}
+            Err(Errno::EINTR) => {}
+            answer => return answer == Ok(1),
+        }
+    }
 }
 
 /// When process `pid` was started, in clock ticks since boot.

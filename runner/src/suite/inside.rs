@@ -21,10 +21,10 @@ use std::time::Duration;
 use cni::exec::{self, Command, Error, Output, STDERR_MAX, STDOUT_MAX};
 use cni::plugin::{Stderr, World};
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use crate::state::info::has_ended_within;
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
 
@@ -131,9 +131,7 @@ fn isolate(stdout: BorrowedFd<'_>, stderr: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Waits for the end, and brings it about when the time is over; then there is no status.
 fn attend(pidfd: &OwnedFd, timeout: Duration) -> io::Result<Option<ExitStatus>> {
-    let patience = PollTimeout::try_from(timeout.as_millis()).unwrap_or(PollTimeout::MAX);
-    let in_time = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], patience);
-    let in_time = !matches!(in_time, Ok(0));
+    let in_time = has_ended_within(pidfd, timeout);
     if !in_time {
         let _ = sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
     }

@@ -39,6 +39,12 @@ pub(crate) fn kill_child(pid: Pid, number: i32) -> nix::Result<()> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), number) }).map(drop)
 }
 
+/// Kills the child behind `pidfd` and waits for its end. One that has ended already is reaped.
+pub(crate) fn end(pidfd: BorrowedFd<'_>) {
+    let _ = send(pidfd, libc::SIGKILL);
+    let _ = reap(Some(pidfd));
+}
+
 /// Reaps one child that has ended: the one behind `pidfd`, waiting for its end, or any that has ended already. Answers its
 /// number and the status that stands for its end: its own, or 128 and the number of the signal that it died of.
 ///

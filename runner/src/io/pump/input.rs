@@ -23,9 +23,14 @@ impl Input {
         Self { fd, queue: Vec::new(), ends: false }
     }
 
-    /// The descriptor to be watched, while something waits.
+    /// The descriptor to be watched; none when nothing goes there any more.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().map(AsFd::as_fd).filter(|_| !self.queue.is_empty())
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether something waits for room.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// Takes what was typed.

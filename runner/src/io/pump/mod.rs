@@ -298,7 +298,7 @@ impl Pump {
             self.watch.set(number, output.fd.as_fd(), output.open && !full, false);
         }
         match self.input.fd() {
-            Some(fd) => self.watch.set(INPUT, fd, false, true),
+            Some(fd) => self.watch.set(INPUT, fd, false, self.input.has_more()),
             None => self.watch.closed(INPUT),
         }
         for (number, client) in &self.clients {

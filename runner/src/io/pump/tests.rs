@@ -201,6 +201,30 @@ fn a_container_that_does_not_read_loses_nothing_of_what_is_typed() {
     assert_eq!(reader.join().unwrap(), total);
 }
 
+/// Requirement: F-attach.
+#[test]
+fn an_input_that_has_room_again_keeps_nobody_busy() {
+    let mut stage = Stage::new(Stdin::Open);
+    let socket = stage.attach(true);
+    let total = 2 << 20;
+    let typist = std::thread::spawn(move || {
+        (0..total / 16384).for_each(|_| post_patiently(&socket, &Request::Input(vec![b'x'; 16384])));
+        socket
+    });
+    let mut stdin = stage.stdin.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        stdin.read_exact(&mut vec![0; total]).unwrap();
+        stdin
+    });
+    while !reader.is_finished() {
+        stage.wait(100);
+        stage.pump.turn().unwrap();
+    }
+    let _open = (reader.join().unwrap(), typist.join().unwrap());
+    (0..3).for_each(|_| drop(stage.pump.turn().unwrap()));
+    assert!(!stage.wait(0), "there is nothing to do");
+}
+
 /// Requirement: S4-8.
 #[test]
 fn the_next_one_who_attends_the_container_finds_what_it_has_said_meanwhile() {

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::moment::Moment;
 use crate::spec::Spec;
 use crate::state::{Container, Exit, Record, Store, events, undo};
@@ -37,6 +37,24 @@ fn announce_end(store: &Store, spec: &Spec, exit: &Exit) {
     }
     let code = exit.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
     events::append(store, spec, "die", &[("exitCode", code)]);
+}
+
+/// Says that the journal has not got the last `lines` of what the container has said, to those who follow events and to `warn`.
+pub(crate) fn tell_unlogged(store: &Store, spec: &Spec, lines: u64, warn: Warn<'_>) {
+    if lines == 0 {
+        return;
+    }
+    let log = &spec.io.log;
+    events::append(
+        store,
+        spec,
+        "log-incomplete",
+        &[("driver", log.driver.as_str().into()), ("missing", lines.to_string())],
+    );
+    let elsewhere = if log.has_file() { "; `xnet logs` has them" } else { "" };
+    warn(&Error::new(format!(
+        "the journal did not take up to {lines} lines of what the container has said{elsewhere}"
+    )));
 }
 
 /// Removes what the last run of a container has made, and the container itself if it is not to stay.

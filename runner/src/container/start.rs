@@ -29,7 +29,7 @@ use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
 use crate::{fault, sys, userns};
 
-use super::{Warn, plan};
+use super::{Warn, end, plan};
 
 /// The groups of a run.
 struct Made {
@@ -125,7 +125,7 @@ impl Start<'_> {
         // It writes where things are about to be taken away.
         drop(checker);
         let ended = attended.map_err(|error| running.kill(error));
-        session.drain();
+        end::tell_unlogged(self.store, self.spec, session.drain(), warn);
         ended
     }
 

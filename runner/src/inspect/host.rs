@@ -65,12 +65,7 @@ fn names(spec: &Spec) -> Map<String, Json> {
 }
 
 fn log(log: &Log) -> Json {
-    let mut options = Map::new();
-    if let Some(size) = log.max_size {
-        options.insert("max-size".to_owned(), size.to_string().into());
-        options.insert("max-file".to_owned(), log.max_files.to_string().into());
-    }
-    json!({"Type": log.driver.as_str(), "Config": options})
+    json!({"Type": log.driver.as_str(), "Config": log.options()})
 }
 
 /// The capabilities of one set that the other has not.

@@ -11,7 +11,7 @@ use crate::state::Task;
 use crate::sys::tty;
 
 use super::holder::{self, Holder};
-use super::log::{self, Log};
+use super::log::Log;
 use super::pump::{self, Pump};
 use super::streams::{self, Ends, Stdio};
 
@@ -31,7 +31,7 @@ enum Stage {
     #[default]
     Quiet,
     /// The terminal is still to come.
-    Waiting(Log),
+    Waiting(Box<Log>),
     /// All is connected.
     Pumping(Box<Pump>),
 }
@@ -45,7 +45,7 @@ impl Session {
     /// For a command that is executed in a container that runs: its terminal, and `client`, who sees it; or nothing, because
     /// it has its caller's streams.
     pub(crate) fn beside(stdio: &Stdio, client: Option<OwnedFd>) -> Self {
-        let stage = if matches!(stdio, Stdio::Terminal) { Stage::Waiting(Log::none()) } else { Stage::Quiet };
+        let stage = if matches!(stdio, Stdio::Terminal) { Stage::Waiting(Box::new(Log::none())) } else { Stage::Quiet };
         Self { stage, client, holder: None }
     }
 
@@ -70,9 +70,9 @@ impl Session {
         if !detached && !io.tty && io.log.driver == Driver::None && attach.stdout && attach.stderr {
             return Ok(Stdio::Inherit { stdin: attach.stdin });
         }
-        let log = Log::open(&io.log, &log::path(data, spec.id.as_str()))?;
+        let log = Log::of(spec, data)?;
         if io.tty {
-            self.stage = Stage::Waiting(log);
+            self.stage = Stage::Waiting(Box::new(log));
             return Ok(Stdio::Terminal);
         }
         let (ends, stdio) = streams::make(io, state)?;
@@ -101,7 +101,7 @@ impl Session {
         if !io.tty && !state.join("stdout").exists() {
             return Ok(Self::default());
         }
-        let log = Log::open(&io.log, &log::path(data, spec.id.as_str()))?;
+        let log = Log::of(spec, data)?;
         let mut pump = match io.tty {
             true => Pump::new(Ends::Terminal(holder::master_of(holder)?), Stdin::Open, log)?,
             false => Pump::new(streams::reopen(io, state)?, io.stdin, log)?,
@@ -142,7 +142,7 @@ impl Session {
         }
         self.holder = shared.map(|(_, life)| Holder::spawn(master.as_fd(), life)).transpose()?;
         // The end of what somebody types is no end of a terminal's input.
-        let mut pump = Pump::new(Ends::Terminal(master), Stdin::Open, log)?;
+        let mut pump = Pump::new(Ends::Terminal(master), Stdin::Open, *log)?;
         shared.map(|(dir, _)| pump.listen(dir)).transpose()?;
         self.client.take().into_iter().for_each(|socket| pump.attach(socket));
         self.stage = Stage::Pumping(Box::new(pump));
@@ -157,11 +157,13 @@ impl Session {
         }
     }
 
-    /// The container has ended: what it has still said goes to the log and to those who are attached.
-    pub(crate) fn drain(&mut self) {
+    /// The container has ended: what it has still said goes to the log and to those who are attached. Answers how many lines
+    /// the journal has not got.
+    pub(crate) fn drain(&mut self) -> u64 {
         self.holder = None;
-        if let Stage::Pumping(pump) = &mut self.stage {
-            pump.drain();
+        match &mut self.stage {
+            Stage::Pumping(pump) => pump.drain(),
+            _ => 0,
         }
     }
 

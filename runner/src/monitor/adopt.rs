@@ -19,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, pipe2};
 
 use crate::cgroup;
+use crate::container::end;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::io::pump::Pump;
@@ -98,7 +99,7 @@ fn attend(store: &Store, dirs: &Dirs, container: Container, info: Info, report: 
         }
         None => recover::last(&container, &info),
     };
-    session.drain();
+    end::tell_unlogged(store, &spec, session.drain(), &mut |_| ());
     // The next run takes its own.
     drop(ports);
     monitor.go_on(container, Ok(ended), &mut session, &mut |_| (), &mut |_| ());

@@ -8,6 +8,7 @@ mod health;
 mod io;
 mod life;
 mod limits;
+mod log;
 pub(crate) mod mount;
 mod namespaces;
 mod net;
@@ -28,11 +29,13 @@ use crate::id::Name;
 pub use crate::binfmt::Emulator;
 pub use capabilities::{Capabilities, Capability, CapabilitySet, default_set};
 pub use health::Health;
-pub use io::{Attach, Driver, Io, Log, Size, Stdin};
+pub use io::{Attach, Io, Size, Stdin};
 pub use life::{Life, Restart, STOP_TIMEOUT, Signal};
 pub use limits::{
     Device, Limits, Throttle, ThrottleKind, Total, parse_bytes, parse_cpus, parse_memory, parse_set, parse_throttle,
 };
+pub(crate) use log::field_name;
+pub use log::{Driver, Log};
 pub use mount::{Flags, FsOption, Mount, Propagation, Source};
 pub use namespaces::{NamespaceMode, Namespaces, TimeOffsets};
 pub use net::{

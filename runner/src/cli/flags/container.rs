@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::complain;
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
+use crate::io::log;
 use crate::spec::{Dirs, Expose, Hostname, Mount, NamespaceMode, Root, Source, Spec, Users, mount};
 use crate::state::Store;
 use crate::storage;
@@ -71,7 +72,7 @@ impl ContainerFlags {
         }
         let (cgroup_parent, scope) = self.limits.group(&id)?;
         let hostname = self.net.hostname.as_ref().map_or(id.short(), Hostname::as_str);
-        Ok(Spec {
+        let spec = Spec {
             process: self.process.process(
                 &base.argv,
                 hostname,
@@ -90,7 +91,9 @@ impl ContainerFlags {
             life: self.life.life(&base.config)?,
             name: self.life.name.clone(),
             id,
-        })
+        };
+        log::check(&spec)?;
+        Ok(spec)
     }
 }
 

@@ -22,10 +22,11 @@ pub(in crate::cli) struct IoFlags {
     /// Connect only this stream: stdin, stdout or stderr; may be given several times
     #[arg(short, long, value_name = "STREAM", ignore_case = true)]
     attach: Vec<Stream>,
-    /// Who keeps the output: json-file or none; by default json-file, but for what is removed right after it was seen
+    /// Who keeps the output: json-file, journald or none; by default json-file, but for what is removed right after it was seen
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<Driver>,
-    /// An option of the log driver: max-size=SIZE, max-file=NUMBER
+    /// An option of the log driver: max-size=SIZE, max-file=NUMBER; of journald: tag=TEMPLATE, labels=A,B, env=A,B,
+    /// cache-disabled=true, cache-max-size=SIZE, cache-max-file=NUMBER, max-buffer-size=SIZE
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 }

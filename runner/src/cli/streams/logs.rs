@@ -41,9 +41,17 @@ impl Logs {
         let query = Query { since: self.since, until: self.until, tail: self.tail()? };
         let store = container::open(dirs, &mut complain)?;
         let view = View::of(&store, &store.find(&self.container)?)?;
-        if view.spec.io.log.driver != Driver::JsonFile {
-            let driver = view.spec.io.log.driver.as_str();
-            return Err(Error::new(format!("container {} keeps no log: its log driver is {driver}", view.called())));
+        let log = &view.spec.io.log;
+        if !log.has_file() {
+            let driver = log.driver.as_str();
+            let more = match log.driver {
+                Driver::Journald => format!("; ask `journalctl CONTAINER_ID_FULL={}`", view.id()),
+                _ => String::new(),
+            };
+            return Err(Error::new(format!(
+                "container {} keeps no log: its log driver is {driver}{more}",
+                view.called()
+            )));
         }
         self.show(&store, &view, &query)?;
         Ok(0)

@@ -1,21 +1,25 @@
 //! Keeping the output: lines, as they are complete, each with its time.
 //!
-//! The format is the one that log collectors know: `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.1Z"}`.
-//! A line without its newline is one that goes on in the next entry of its stream, or the last before the end.
+//! Those who keep them stand beside each other: a file, the journal, or both. The file's format is the one that log collectors know:
+//! `{"log":"text\n","stream":"stdout","time":"2026-11-22T10:00:00.1Z"}`. A line without its newline is one that goes on in the
+//! next entry of its stream, or the last before the end.
 
 mod file;
+mod journal;
 mod lines;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::spec::{self, Driver};
+use crate::spec::{self, Driver, Spec};
 
 use file::Rotating;
+use journal::Journal;
 use lines::Lines;
 
 /// Which of the two outputs. A terminal has only the first.
@@ -61,37 +65,65 @@ pub(crate) fn older(path: &Path, age: u32) -> PathBuf {
 }
 
 /// Where output goes to be kept.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Log {
-    file: Option<Rotating>,
+    drivers: Drivers,
     lines: [Lines; 2],
 }
 
+/// Those who keep lines, beside each other.
+#[derive(Debug, Default)]
+struct Drivers {
+    file: Option<Rotating>,
+    journal: Option<Journal>,
+}
+
+/// Refuses a container whose output cannot go where it shall be kept. To be asked before anything is made.
+///
+/// # Errors
+///
+/// What is missing, and what to do about it.
+pub(crate) fn check(spec: &Spec) -> Result<()> {
+    journal::check(spec)
+}
+
 impl Log {
-    /// The log that `spec` asks for, in the file `path`, which is continued if it exists.
+    /// The log of the container `spec`, whose directory is `data`. What it has said before stays.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened. That the journal is gone is no error: it may come again.
+    pub(crate) fn of(spec: &Spec, data: &Path) -> Result<Self> {
+        let mut log = Self::open(&spec.io.log, &path(data, spec.id.as_str()))?;
+        if spec.io.log.driver == Driver::Journald {
+            log.drivers.journal = Some(Journal::of(spec)?);
+        }
+        Ok(log)
+    }
+
+    /// The file of the log that `spec` asks for, `path`, which is continued if it exists.
     ///
     /// # Errors
     ///
     /// When the file cannot be opened.
     pub(crate) fn open(spec: &spec::Log, path: &Path) -> Result<Self> {
-        let file = match spec.driver {
-            Driver::JsonFile => Some(Rotating::open(path, spec.max_size, spec.max_files)?),
-            Driver::None => None,
-        };
-        Ok(Self { file, lines: Default::default() })
+        let open = || Rotating::open(path, spec.max_size, spec.max_files);
+        let file = spec.has_file().then(open).transpose()?;
+        Ok(Self { drivers: Drivers { file, journal: None }, ..Self::default() })
     }
 
     /// Keeps nothing.
     pub(crate) fn none() -> Self {
-        Self { file: None, lines: Default::default() }
+        Self::default()
     }
 
     /// Takes what `stream` has said now.
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        let Some(file) = &mut self.file else { return };
-        let lines = &mut self.lines[usize::from(stream == Stream::Stderr)];
-        lines.push(bytes, |line| file.append(&entry(stream, line)));
-        file.flush();
+        if self.keeps() {
+            let lines = &mut self.lines[usize::from(stream == Stream::Stderr)];
+            lines.push(bytes, |line| self.drivers.append(stream, line, !line.ends_with(b"\n")));
+            self.drivers.flush();
+        }
     }
 
     /// How much of what `stream` has said has not been written, because the end of the line is still to come.
@@ -99,37 +131,79 @@ impl Log {
         self.lines[usize::from(stream == Stream::Stderr)].pending()
     }
 
-    /// How far it has got.
+    /// How far the file has got.
     pub(crate) fn mark(&self) -> Mark {
-        self.file.as_ref().map(Rotating::mark).unwrap_or_default()
+        self.drivers.file.as_ref().map(Rotating::mark).unwrap_or_default()
     }
 
-    /// Forgets what was written since `mark`.
+    /// Forgets what was written to the file since `mark`. What the journal has got meanwhile it will have twice.
     pub(crate) fn rewind(&mut self, mark: Mark) {
-        if let Some(file) = &mut self.file {
+        if let Some(file) = &mut self.drivers.file {
             file.rewind(mark);
         }
     }
 
     /// Whether anything is kept.
     pub(crate) fn keeps(&self) -> bool {
-        self.file.is_some()
+        self.drivers.file.is_some() || self.drivers.journal.is_some()
+    }
+
+    /// How many lines the journal has not got.
+    pub(crate) fn owed(&self) -> u64 {
+        self.drivers.journal.as_ref().map_or(0, Journal::owed)
+    }
+
+    /// So many lines for the journal were lost with the process that had this log before.
+    pub(crate) fn lost(&mut self, lines: u64) {
+        self.drivers.journal.iter_mut().for_each(|journal| journal.lost(lines));
+    }
+
+    /// The journal's descriptor, and whether something waits until it can be written to: then [`Log::hand_over`] is to be called.
+    pub(crate) fn watched(&self) -> Option<(BorrowedFd<'_>, bool)> {
+        self.drivers.journal.as_ref().map(Journal::watched)
+    }
+
+    /// Whether something waits for a journal that is gone: then [`Log::hand_over`] is to be called now and then.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.drivers.journal.as_ref().is_some_and(Journal::is_deserted)
+    }
+
+    /// Hands over what waits for the journal.
+    pub(crate) fn hand_over(&mut self) {
+        if let Some(journal) = &mut self.drivers.journal {
+            journal.retry();
+            journal.flush();
+        }
     }
 
     /// Writes what has no end of line, because no more will come.
     pub(crate) fn finish(&mut self) {
-        let Some(file) = &mut self.file else { return };
         for (stream, lines) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut self.lines) {
             if let Some(line) = lines.rest() {
-                file.append(&entry(stream, &line));
+                self.drivers.append(stream, &line, false);
             }
         }
-        file.flush();
+        self.drivers.flush();
+        self.drivers.journal.iter_mut().for_each(Journal::finish);
     }
 }
 
-fn entry(stream: Stream, line: &[u8]) -> Entry {
-    Entry { log: String::from_utf8_lossy(line).into_owned(), stream, time: Timestamp::now() }
+impl Drivers {
+    /// Gives them one line, or a part of one that `goes_on`.
+    fn append(&mut self, stream: Stream, line: &[u8], goes_on: bool) {
+        let time = Timestamp::now();
+        if let Some(file) = &mut self.file {
+            file.append(&Entry { log: String::from_utf8_lossy(line).into_owned(), stream, time });
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.append(stream, line, goes_on, time);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.file.iter_mut().for_each(Rotating::flush);
+        self.journal.iter_mut().for_each(Journal::flush);
+    }
 }
 
 impl fmt::Display for Stream {

@@ -45,6 +45,7 @@ const LISTENER: u64 = 0;
 const TIMER: u64 = 1;
 const INPUT: u64 = 2;
 const OUTPUTS: u64 = 3;
+const JOURNAL: u64 = 8;
 /// Numbers from here on are those of clients.
 const CLIENTS: u64 = 16;
 const MOST_CLIENTS: usize = 64;
@@ -81,8 +82,8 @@ pub(crate) struct Pump {
     /// Asked for by clients, and not yet told to the owner.
     signals: Vec<i32>,
     next: u64,
-    /// Whether the outputs are not being read because of a client.
-    paused: bool,
+    /// Whether the timer runs: because the outputs are not being read because of a client, or the journal is gone.
+    ticking: bool,
     /// Whether those who type are not being read because of the container.
     congested: bool,
 }
@@ -117,7 +118,7 @@ impl Pump {
             clients: BTreeMap::new(),
             signals: Vec::new(),
             next: CLIENTS,
-            paused: false,
+            ticking: false,
             congested: false,
         };
         pump.watch.set(TIMER, pump.timer.as_fd(), true, false);
@@ -187,9 +188,11 @@ impl Pump {
             TIMER => {
                 let _ = self.timer.wait();
                 self.clients.values_mut().for_each(|client| client.lose_patience(self.patience));
+                self.tell_journal();
             }
             INPUT => self.input.flush(),
-            OUTPUTS..CLIENTS => drop(self.read_output(number - OUTPUTS)),
+            JOURNAL => self.tell_journal(),
+            OUTPUTS..JOURNAL => drop(self.read_output(number - OUTPUTS)),
             number => self.on_client(number),
         }
     }
@@ -217,6 +220,13 @@ impl Pump {
         }
         self.clients.values_mut().for_each(|client| client.output(stream, &bytes));
         !bytes.is_empty()
+    }
+
+    fn tell_journal(&mut self) {
+        self.log.hand_over();
+        if let Some(spools) = &self.spools {
+            spools.say(&self.log);
+        }
     }
 
     fn accept(&mut self) {
@@ -290,8 +300,9 @@ impl Pump {
         }
         self.congested = self.input.is_full();
         let full = self.clients.values().any(Client::is_full);
-        if full != self.paused {
-            self.paused = full;
+        let ticking = full || self.log.is_deserted();
+        if ticking != self.ticking {
+            self.ticking = ticking;
             self.set_timer();
         }
         for (number, output) in (OUTPUTS..).zip(&self.outputs) {
@@ -301,22 +312,25 @@ impl Pump {
             Some(fd) => self.watch.set(INPUT, fd, false, self.input.has_more()),
             None => self.watch.closed(INPUT),
         }
+        if let Some((fd, waits)) = self.log.watched() {
+            self.watch.set(JOURNAL, fd, false, waits);
+        }
         for (number, client) in &self.clients {
             self.watch.set(*number, client.fd(), client.is_remote() && !self.congested, client.has_more());
         }
     }
 
-    /// Looks at those who do not read now and then, as long as the container waits for one.
+    /// Looks at those who do not read now and then, as long as the container waits for one; and for the journal, if it is gone.
     fn set_timer(&self) {
-        let expiration = match self.paused {
+        let expiration = match self.ticking {
             true => Expiration::Interval(TimeSpec::from_duration(self.patience / 10)),
             false => Expiration::OneShot(TimeSpec::from_duration(Duration::ZERO)),
         };
         let _ = self.timer.set(expiration, TimerSetTimeFlags::empty());
     }
 
-    /// Takes what the container has still said; it has ended.
-    pub(crate) fn drain(&mut self) {
+    /// Takes what the container has still said; it has ended. Answers how many lines the journal has not got.
+    pub(crate) fn drain(&mut self) -> u64 {
         for index in 0..self.outputs.len() as u64 {
             while self.read_output(index) {}
         }
@@ -325,6 +339,7 @@ impl Pump {
             [Stream::Stdout, Stream::Stderr].iter().for_each(|stream| spools.settle(*stream, &self.log));
         }
         self.settle();
+        self.log.owed()
     }
 
     /// Tells all who are attached that the container has ended with `code`, and stays until they have taken what waits for

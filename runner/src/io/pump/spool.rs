@@ -23,8 +23,8 @@ use super::super::log::{Log, Mark, Stream};
 const NAMES: [&str; 3] = ["stdout.spool", "stderr.spool", "progress"];
 /// From this size on, what is in the log is dropped from a file.
 const ENOUGH: u64 = 64 * 1024;
-/// Both positions, and the mark of the log.
-const RECORD: usize = 32;
+/// Both positions, the mark of the log, and how many lines the journal is owed.
+const RECORD: usize = 40;
 
 /// The way of both outputs into the log.
 #[derive(Debug)]
@@ -59,11 +59,13 @@ impl Spools {
         let open = |name: &str| open(&dir.join(name)).context(|| format!("open {}", dir.join(name).display()));
         let progress = open(NAMES[2])?;
         let mut record = [0; RECORD];
-        let known = progress.read_exact_at(&mut record, 0).is_ok();
+        // All of it but the last number is there, if anything is.
+        let known = progress.read_at(&mut record, 0).is_ok_and(|length| length >= RECORD - 8);
         let number =
             |at: usize| record.get(at * 8..at * 8 + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
         if known {
             log.rewind(Mark { inode: number(2), length: number(3) });
+            log.lost(number(4));
         }
         let mut spools = Self {
             progress,
@@ -111,9 +113,10 @@ impl Spools {
         }
     }
 
-    fn say(&self, log: &Log) {
+    /// Writes down how far everything has got.
+    pub(super) fn say(&self, log: &Log) {
         let mark = log.mark();
-        let numbers = [self.streams[0].logged, self.streams[1].logged, mark.inode, mark.length];
+        let numbers = [self.streams[0].logged, self.streams[1].logged, mark.inode, mark.length, log.owed()];
         let _ = self.progress.write_all_at(numbers.map(u64::to_le_bytes).as_flattened(), 0);
     }
 }

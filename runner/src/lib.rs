@@ -47,6 +47,7 @@ mod storage;
 pub mod suite;
 mod sys;
 mod top;
+mod trace;
 mod userns;
 mod volume;
 mod within;

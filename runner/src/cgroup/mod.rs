@@ -99,6 +99,11 @@ impl<'a> Group<'a> {
         self.hierarchies.iter().map(|h| self.dir(h)).collect()
     }
 
+    /// The path of the group, and the roots below which it is.
+    pub(crate) fn path_below(&self) -> (&Path, Vec<PathBuf>) {
+        (&self.path, self.hierarchies.iter().map(Hierarchy::top).collect())
+    }
+
     /// Refuses a group that somebody else uses: its processes would be ended with the container's.
     pub(crate) fn check_free(&self) -> Result<()> {
         let used = |dir: &PathBuf| dir.is_dir() && !(is_empty(dir) && has_no_groups(dir));

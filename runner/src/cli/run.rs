@@ -4,10 +4,11 @@ use clap::Args;
 
 use crate::container;
 use crate::error::Result;
-use crate::spec::Dirs;
+use crate::spec::{Dirs, Spec};
+use crate::trace;
 
 use super::complain;
-use super::flags::ContainerFlags;
+use super::flags::{ContainerFlags, Tracing};
 use super::streams::{Attaching, check_terminal, status};
 
 /// The options of `xnet run`, named as elsewhere.
@@ -22,6 +23,8 @@ pub(super) struct Run {
     #[command(flatten)]
     attaching: Attaching,
     #[command(flatten)]
+    tracing: Tracing,
+    #[command(flatten)]
     container: ContainerFlags,
 }
 
@@ -34,16 +37,20 @@ impl Run {
             }
             return Ok(0);
         }
+        trace::during(self.tracing.wanted(), || self.start(&spec, dirs))
+    }
+
+    fn start(&self, spec: &Spec, dirs: &Dirs) -> Result<u8> {
         if self.detach {
-            container::run_detached(&spec, dirs, &mut complain)?;
+            container::run_detached(spec, dirs, &mut complain)?;
             println!("{}", spec.id);
             return Ok(0);
         }
         if spec.io.tty {
             let options = self.attaching.options(&spec.io);
             check_terminal(options.stdin, true)?;
-            return container::run_attached(&spec, dirs, &options, &mut complain).map(status);
+            return container::run_attached(spec, dirs, &options, &mut complain).map(status);
         }
-        container::run(&spec, dirs, &mut complain)
+        container::run(spec, dirs, &mut complain)
     }
 }

@@ -24,6 +24,7 @@ use crate::setup::{self, Op};
 use crate::spec::{Dirs, Spec};
 use crate::state::{Container, Record, Store, events, recover, undo};
 use crate::storage;
+use crate::trace::{self, Part, told};
 
 use start::Start;
 
@@ -105,8 +106,10 @@ fn with_client(store: &Store, dirs: &Dirs, container: Container, spec: &Spec, op
 
 /// Makes a container. Until its log says that it is kept, it goes when its owner does.
 fn make(store: &Store, spec: &Spec, dirs: &Dirs) -> Result<Container> {
-    let mut container = store.create(spec)?;
-    match storage::prepare(spec, dirs, &mut container).and_then(|_| end::announce(spec, &container)) {
+    let mut container = trace::step(Part::State, "container", || told::container(spec, dirs), || store.create(spec))?;
+    let layer = || storage::prepare(spec, dirs, &mut container);
+    let layer = trace::step(Part::Root, "layer", || told::layer(spec, dirs), layer);
+    match layer.and_then(|_| end::announce(spec, &container)) {
         Ok(()) => {
             events::append(store, spec, "create", &[]);
             Ok(container)

@@ -27,6 +27,7 @@ use crate::state::{Container, Exit, Info, Record, Store, Task, events};
 use crate::storage::Place;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::ns::Kind;
+use crate::trace::{self, Part, told};
 use crate::{fault, sys, userns};
 
 use super::{Warn, end, plan};
@@ -94,7 +95,9 @@ impl Start<'_> {
     ) -> Result<Exit> {
         let stdio = session.begin(self.spec, self.detached, (&container.dir, &container.data))?;
         let hierarchies = cgroup::of_host()?;
-        let mut made = self.groups(&hierarchies, container)?;
+        let made = || self.groups(&hierarchies, container);
+        let mut made =
+            trace::step(Part::Cgroups, "cgroups", || told::cgroups(&Group::of(&hierarchies, self.spec)), made)?;
         let scope = made.scope.take();
         let main = self.detached.then(std::process::id);
         let open = |manager| Notify::open(&container.dir, manager, main);
@@ -110,6 +113,7 @@ impl Start<'_> {
         let mut checker = None;
         let attended = wired.and_then(|(connected, started_at)| {
             let code = running.attend(!self.detached, session.pump(), &mut || {
+                trace::end();
                 self.executed(&running, container)?;
                 checker = self.checker(&running, container, &hierarchies)?;
                 notify.iter().for_each(Notify::introduce);
@@ -228,6 +232,7 @@ impl Start<'_> {
         let spec = equipped.as_ref().unwrap_or(self.spec);
         let ops = plan(spec, &self.prepared);
         self.prepared.pin_joined(container)?;
+        trace::plan_child(|| trace::plan::of_setup(&ops, &spec.process.argv))?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
         let (shm, detached, data, sockets) = (self.joins.shm(), self.detached, &self.dirs.data, &self.service.sockets);
         let (Made { groups: (groups, unified), guarded, .. }, place) = (made, &place);
@@ -236,7 +241,9 @@ impl Start<'_> {
             unified.map(|dir| fs::File::open(&dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
         let unified = unified.as_ref().map(AsFd::as_fd);
-        let clone = || clone3(namespaces::flags(self.spec), unified).context(|| "make a process in new namespaces");
+        let flags = namespaces::flags(self.spec);
+        let clone = || clone3(flags, unified).context(|| "make a process in new namespaces");
+        let clone = || trace::step(Part::Namespaces, "clone3", || told::clone3(flags, unified.is_some()), clone);
         match self.joins()?.around(clone, |born| matches!(born, Cloned::Parent { .. }))? {
             Cloned::Child => {
                 drop(ours);
@@ -269,7 +276,12 @@ impl Start<'_> {
 
     fn map_users(&self, running: &Running<'_>, child: &Child<'_>) -> Result<()> {
         match &self.spec.namespaces.user {
-            Some(users) => userns::provide(running, users, child),
+            Some(users) => trace::step(
+                Part::Namespaces,
+                "map-users",
+                || told::users(users),
+                || userns::provide(running, users, child),
+            ),
             None => Ok(()),
         }
     }
@@ -290,7 +302,8 @@ impl Start<'_> {
     ) -> Result<(Connected, Moment)> {
         let (connected, files) = self.prepared.connect(container, self.store, netns.as_ref(), warn)?;
         session.connect(&running.channel, self.spec.io.size, Some((&container.dir, &running.pidfd)))?;
-        let started_at = self.publish(task, container, session.holder())?;
+        let publish = || self.publish(task, container, session.holder());
+        let started_at = trace::step(Part::State, "publish", || told::publish(container), publish)?;
         fault::point("publish")?;
         // A child that has failed meanwhile has closed its end; its reason is waiting in the queue.
         let _ = running.channel.network_ready(&files, &self.etc(running, &files)?);

@@ -17,6 +17,7 @@ use crate::process::signals::Signals;
 use crate::spec::Process;
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
+use crate::trace;
 
 use super::{Exec, Target};
 
@@ -39,7 +40,10 @@ pub(crate) fn spawn(target: Target, process: Process, stdio: Stdio, attached: bo
             let mut text = Vec::new();
             File::from(ours).read_to_end(&mut text).context(|| "listen to the process that attends the command")?;
             let killed = |_| Error::new("the process that attends the command was killed");
-            serde_json::from_slice::<Result<()>>(&text).map_err(killed)??;
+            let (answer, record): (Result<()>, _) = serde_json::from_slice(&text).map_err(killed)?;
+            trace::take_over(record);
+            trace::tell(answer.as_ref().err());
+            answer?;
             Ok(caller)
         }
     }
@@ -89,6 +93,6 @@ impl Attendant {
 fn tell(report: &mut Option<File>, answer: &Result<()>) {
     if let Some(mut pipe) = report.take() {
         // The caller may be gone; then nobody wants to know.
-        let _ = pipe.write_all(&serde_json::to_vec(answer).unwrap_or_default());
+        let _ = pipe.write_all(&serde_json::to_vec(&(answer, trace::take())).unwrap_or_default());
     }
 }

@@ -31,7 +31,7 @@ use crate::setup::path::{Root, go_to};
 use crate::setup::{console, kernel, privilege};
 use crate::spec::{Process, Security};
 use crate::sys::clone::{Cloned, fork_sibling};
-use crate::{fault, sys};
+use crate::{fault, sys, trace};
 
 /// What is to be executed, and where.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ const TARGET: RawFd = 4;
 impl Enter<'_> {
     /// The first process: goes in, makes the second, and ends.
     pub(super) fn run(&self, channel: ChildEnd, target: OwnedFd) -> ! {
+        trace::mark(0);
         let (channel, target) = match self.stdio.install().and_then(|()| isolate(channel, target)) {
             Ok(kept) => kept,
             // Without the line there is nobody to be told; the parent sees its end.
@@ -65,6 +66,7 @@ impl Enter<'_> {
             Ok(never) => match never {},
             Err(error) => error,
         };
+        trace::mark_failure();
         let code = error.status.code();
         channel.failed(error);
         sys::exit_now(code)
@@ -74,6 +76,7 @@ impl Enter<'_> {
         prctl::set_pdeathsig(Signal::SIGKILL).context(|| "tie the command's life to ours")?;
         prctl::set_dumpable(false).context(|| "make the process private")?;
         umask(Mode::from_bits_truncate(0o022));
+        trace::mark(1);
         let filters = seccomp::filters(self.security, self.process.capabilities.bounding)?;
         for group in self.groups {
             // A single thread that moves itself waits for nothing.
@@ -84,13 +87,17 @@ impl Enter<'_> {
         }
         fault::point("exec-enter")?;
         sys::memory::forget_environment();
+        trace::mark(2);
         setns(&target, self.namespaces).map_err(|errno| match errno {
             Errno::ESRCH => Error::new("the container has just ended"),
             errno => Error::new(format!("enter the container's namespaces: {}", errno.desc())),
         })?;
         drop(target);
+        trace::mark(3);
         self.connect(channel)?;
+        trace::mark(4);
         let account = self.become_user(&filters)?;
+        trace::mark(5);
         fault::point("exec-fork")?;
         match fork_sibling().context(|| "make a process in the container")? {
             Cloned::Child => {
@@ -135,6 +142,7 @@ impl Enter<'_> {
 
     /// The second process.
     fn execute(&self, command: &Command<'_>, channel: &ChildEnd) -> Result<Infallible> {
+        trace::mark(6);
         // What the first one has become, this one is; only its session and its parent are its own.
         setsid().context(|| "setsid")?;
         if matches!(self.stdio, Stdio::Terminal) {

@@ -26,6 +26,7 @@ use crate::spec::{Process, Spec};
 use crate::state::Task;
 use crate::sys;
 use crate::sys::clone::{Cloned, clone3};
+use crate::trace::{self, Part, told};
 
 use enter::Enter;
 
@@ -91,7 +92,10 @@ impl Exec<'_> {
             groups: &groups,
             stdio: &self.stdio,
         };
-        match clone3(0, unified.as_ref().map(AsFd::as_fd)).context(|| "make a process in the container's cgroup")? {
+        trace::plan_child(|| trace::plan::of_entering(enter.namespaces, &self.process.argv))?;
+        let clone =
+            || clone3(0, unified.as_ref().map(AsFd::as_fd)).context(|| "make a process in the container's cgroup");
+        match trace::step(Part::Process, "clone3", || told::clone3(0, unified.is_some()), clone)? {
             Cloned::Child => {
                 drop(ours);
                 enter.run(theirs, target)

@@ -31,6 +31,7 @@ use crate::spec::{Dirs, Restart, Spec};
 use crate::state::{Container, Exit, Info, Store, Task, undo};
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
+use crate::trace;
 
 /// What a monitor needs.
 #[derive(Debug)]
@@ -56,7 +57,12 @@ pub(crate) fn attend(start: Start<'_>, mut container: Container, warn: Warn<'_>)
         service: start.service.clone(),
         detached: false,
     };
-    let first = start.run(&mut container, &mut session, &mut || Ok(()), warn);
+    let mut executed = || {
+        trace::tell(None);
+        Ok(())
+    };
+    let first = start.run(&mut container, &mut session, &mut executed, warn);
+    trace::tell(first.as_ref().err());
     // With the ports, which the next run takes.
     drop(start);
     let mut failure = None;
@@ -85,7 +91,9 @@ pub(crate) fn spawn(
         Cloned::Parent { pidfd, .. } => {
             drop((theirs, session));
             let heard = listen(File::from(ours));
-            if let Some(answer) = heard {
+            if let Some((answer, record)) = heard {
+                trace::take_over(record);
+                trace::tell(answer.as_ref().err());
                 return answer;
             }
             // It was killed; nobody else can clean up yet, because the lock is ours as well.
@@ -98,7 +106,7 @@ pub(crate) fn spawn(
 }
 
 /// What the monitor has to say; nothing if it has died.
-fn listen(mut pipe: File) -> Option<Result<()>> {
+fn listen(mut pipe: File) -> Option<(Result<()>, Option<trace::Record>)> {
     let mut text = Vec::new();
     pipe.read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
@@ -114,7 +122,7 @@ fn become_monitor(
     let told = |answer: Result<()>, report: &mut Option<File>| {
         if let Some(mut pipe) = report.take() {
             // The caller may be gone; then nobody wants to know.
-            let _ = pipe.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
+            let _ = pipe.write_all(&serde_json::to_vec(&(answer, trace::take())).unwrap_or_default());
         }
     };
     let more = report.iter().map(AsRawFd::as_raw_fd).chain(session.client()).chain(service.sockets.numbers());
@@ -126,6 +134,7 @@ fn become_monitor(
                 told(Ok(()), &mut report);
                 Ok(())
             });
+            trace::end();
             monitor.go_on(container, first, &mut session, &mut |error| told(Err(error), &mut report), &mut |_| ());
         }
         Err(error) => {

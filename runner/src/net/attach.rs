@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cni::ContainerId;
+use cni::exec::{self, Command, Output};
 use cni::result::AddResult;
 use cni::runtime::{ConfList, DEFAULT_TIMEOUT, Environment, Runtime, RuntimeConf};
 use serde_json::{Map, Value, json};
@@ -24,7 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
 use crate::state::{Container, Store};
-use crate::{suite, sys};
+use crate::{suite, sys, trace};
 
 use super::ports::Mapping;
 use super::{Network, connected, fence, hosts};
@@ -131,7 +132,12 @@ fn runtime(store: &Store, id: &Name, list: &ConfList, plugin_path: &[PathBuf]) -
         plugin_dirs.push(suite::directory(store)?);
     }
     let cache_dir = store.place(id).join(if is_addition(list) { "cni-added" } else { "cni" });
-    Ok(Runtime { plugin_dirs, cache_dir, timeout: timeout()?, env: Environment::clean(), start: suite::start })
+    Ok(Runtime { plugin_dirs, cache_dir, timeout: timeout()?, env: Environment::clean(), start })
+}
+
+/// As [`suite::start`], on record.
+fn start(command: &Command<'_>) -> Result<Output, exec::Error> {
+    trace::plugin::call(command, suite::start)
 }
 
 /// The key under which a plugin is told what those before it have achieved.

@@ -13,6 +13,7 @@ use crate::id::Name;
 use crate::setup::files::Files;
 use crate::spec::{Dirs, NamespaceMode, Net, NetMode, Spec};
 use crate::state::{Container, Record, Store};
+use crate::trace::{self, Part, told};
 
 use super::attach::{self, Place, Wishes};
 use super::connected::{Connected, Endpoint};
@@ -105,7 +106,7 @@ impl Prepared {
     fn pin(&self, netns: &OwnedFd, container: &mut Container) -> Result<()> {
         container.record(&Record::Netns { path: self.pin.clone() })?;
         fault::point("log-netns")?;
-        pin::pin(netns.as_fd(), &self.pin)?;
+        trace::step(Part::Namespaces, "pin-netns", || told::pin(&self.pin), || pin::pin(netns.as_fd(), &self.pin))?;
         fault::point("pin-netns")
     }
 
@@ -140,7 +141,8 @@ impl Prepared {
         self.lend_devices(container, store)?;
         let connected = self.connected(netns, endpoints)?;
         connected.write(store)?;
-        let files = self.files(&connected, &dns, container, store)?;
+        let files = || self.files(&connected, &dns, container, store);
+        let files = trace::step(Part::Network, "etc", || told::etc(&self.place), files)?;
         Ok((connected, files))
     }
 

@@ -18,7 +18,7 @@ use crate::setup::trees::Maker;
 use crate::setup::{Op, SharedMemory};
 use crate::spec::{Spec, Users};
 use crate::storage::Place;
-use crate::{fault, sys, userns};
+use crate::{fault, sys, trace, userns};
 
 use super::channel::ChildEnd;
 use super::exec::Command;
@@ -65,6 +65,7 @@ impl Child<'_> {
 
     /// Sets the container up and becomes the command; or tells the parent why not, and ends.
     pub(crate) fn run(&self, channel: ChildEnd) -> ! {
+        trace::mark(0);
         let channel = match self.stdio.install().and_then(|()| isolate(channel, self.sockets.end())) {
             Ok(channel) => channel,
             // Without the line there is nobody to be told; the parent sees its end.
@@ -74,6 +75,7 @@ impl Child<'_> {
             Ok(never) => match never {},
             Err(error) => error,
         };
+        trace::mark_failure();
         let code = error.status.code();
         channel.failed(error);
         sys::exit_now(code)

@@ -14,6 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::seccomp::{self, Filter};
 use crate::service::Sockets;
 use crate::spec::Process;
+use crate::trace;
 
 use super::channel::ChildEnd;
 use super::elf;
@@ -48,6 +49,7 @@ pub(crate) fn exec(command: &Command<'_>, channel: &ChildEnd) -> Result<Infallib
     let (filters, command_is_final) = (command.filters, command.process.no_new_privileges);
     let command = argv.first().ok_or_else(|| Error::new("no command given"))?;
     let program = find(command, search_path(&env))?;
+    trace::mark_last();
     channel.executing()?;
     // A process that may still gain privileges has its filters already.
     if command_is_final {

@@ -21,6 +21,7 @@ use crate::seccomp::Filter;
 use crate::spec::Process;
 use crate::sys;
 use crate::sys::mount::attr;
+use crate::trace;
 use crate::userns;
 
 use super::files::Files;
@@ -97,10 +98,13 @@ pub(crate) struct Trees {
 impl Setup<'_> {
     /// Performs `ops` in order, up to the first that fails.
     pub(crate) fn run(&mut self, ops: &[Op]) -> Result<()> {
-        for op in ops {
+        for (n, op) in ops.iter().enumerate() {
+            // Behind its birth.
+            trace::mark(n + 1);
             fault::point(op.name())?;
             self.apply(op).context(|| format!("set up the container: {op}"))?;
         }
+        trace::mark(ops.len() + 1);
         Ok(())
     }
 

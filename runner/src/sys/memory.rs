@@ -2,7 +2,9 @@
 
 use std::ffi::c_char;
 use std::fs;
+use std::sync::atomic::AtomicU64;
 
+use nix::errno::Errno;
 use nix::libc;
 
 /// Gives back what a process holds that is about to wait for a long time: free blocks of the heap, what is left of deeper calls
@@ -38,6 +40,21 @@ pub(crate) fn forget_environment() {
         }
         libc::clearenv();
     }
+}
+
+/// `count` numbers, all 0, that this process and those that it forks share. They stay until each of them executes another program
+/// or ends.
+pub(crate) fn shared(count: usize) -> nix::Result<&'static [AtomicU64]> {
+    let length = count.max(1) * size_of::<AtomicU64>();
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping, at an address that the kernel chooses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, access, kind, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // SAFETY: the mapping begins at a page, is long enough, is zero, which is a valid number, and is never unmapped. Who writes
+    // to it at the same time does so by the same atomic type.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>(), count) })
 }
 
 unsafe extern "C" {

@@ -13,6 +13,7 @@ mod net;
 mod process;
 mod root;
 mod security;
+mod tracing;
 
 pub(super) use container::ContainerFlags;
 #[cfg(test)]
@@ -27,3 +28,4 @@ pub(super) use net::NetFlags;
 pub(super) use process::ProcessFlags;
 pub(super) use root::RootFlags;
 pub(super) use security::SecurityFlags;
+pub(super) use tracing::Tracing;

@@ -3,11 +3,13 @@
 use clap::Args;
 
 use crate::cli::complain;
+use crate::cli::flags::Tracing;
 use crate::cli::streams::{Attaching, check_terminal, status};
 use crate::container::{self, control};
 use crate::error::{Error, Result};
 use crate::net::remove;
 use crate::spec::Dirs;
+use crate::trace;
 
 use super::each::{self, Which};
 
@@ -19,6 +21,8 @@ pub(in crate::cli) struct Start {
     attach: bool,
     #[command(flatten)]
     attaching: Attaching,
+    #[command(flatten)]
+    tracing: Tracing,
     #[command(flatten)]
     which: Which,
 }
@@ -36,10 +40,13 @@ impl Start {
                 let io = store.spec(&id)?.io;
                 let options = self.attaching.options(&io);
                 check_terminal(options.stdin, io.tty)?;
-                control::start_attached(&store, dirs, &id, &options, &mut complain).map(status)
+                let start = || control::start_attached(&store, dirs, &id, &options, &mut complain);
+                trace::during(self.tracing.wanted(), start).map(status)
             }
             _ if self.attach => Err(Error::new("only one container can be attached to")),
-            all => each::one_by_one(dirs, all, |store, id| control::start(store, dirs, id)),
+            all => each::one_by_one(dirs, all, |store, id| {
+                trace::during(self.tracing.wanted(), || control::start(store, dirs, id))
+            }),
         }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use nix::unistd::Pid;
 
 use crate::cli::complain;
-use crate::cli::flags::{EnvFlags, text};
+use crate::cli::flags::{EnvFlags, Tracing, text};
 use crate::container;
 use crate::error::{Error, Result};
 use crate::exec::{self, Exec, Target};
@@ -17,6 +17,7 @@ use crate::io::session::Session;
 use crate::io::streams::Stdio;
 use crate::process::signals::Signals;
 use crate::spec::{Capabilities, CapabilitySet, Dirs, Process, Seccomp, User};
+use crate::trace;
 
 use super::{check_terminal, running, status};
 
@@ -46,6 +47,8 @@ pub(in crate::cli) struct ExecFlags {
     detach_keys: Option<DetachKeys>,
     #[command(flatten)]
     env: EnvFlags,
+    #[command(flatten)]
+    tracing: Tracing,
     /// An id, a name, or the beginning of an id
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -58,12 +61,20 @@ impl ExecFlags {
     /// Runs the command; answers its status, or 0 at once if it is not waited for.
     pub(in crate::cli) fn run(&self, dirs: &Dirs) -> Result<u8> {
         check_terminal(self.interactive && !self.detach, self.tty)?;
+        trace::during(self.tracing.wanted(), || self.enter(dirs))
+    }
+
+    fn enter(&self, dirs: &Dirs) -> Result<u8> {
         let mut target = self.target(dirs)?;
         let process = self.process(&mut target)?;
         if !self.tty && !self.detach {
             let stdio = Stdio::Inherit { stdin: self.interactive };
             let (signals, mut session) = (Signals::block()?, Session::beside(&stdio, None));
-            return Exec { target: &target, process, stdio }.run(&signals, &mut session, true, &mut || Ok(()));
+            let exec = Exec { target: &target, process, stdio };
+            return exec.run(&signals, &mut session, true, &mut || {
+                trace::tell(None);
+                Ok(())
+            });
         }
         let stdio = if self.tty { Stdio::Terminal } else { Stdio::Empty };
         // From before the command is there, so that none is lost.

@@ -5,13 +5,13 @@ use cni::plugin::ValidAttachments;
 use cni::result::{AddResult, Interface};
 use cni::{Code, Error, NetName, Owner};
 use kernel::Mac;
-use kernel::link::{self, Link, NewEnd, Pair, Port};
+use kernel::link::{Link, NewEnd, Pair, Port};
 use kernel::plan::{CreatePair, Deviation, Machine, Side, Step};
 use nix::errno::Errno;
 
 use crate::error::{attempt, from_deviation};
 use crate::failures::Failures;
-use crate::lifecycle::{Request, del_container_link};
+use crate::lifecycle::{Request, del_container_link, remove};
 use crate::ownership::Live;
 
 /// How many names for the end in the host are tried before giving up; the second is for the case that the first, 32
@@ -74,26 +74,23 @@ pub fn interfaces(ends: &Ends, sandbox: &str) -> [Interface; 2] {
 }
 
 /// Removes the pair: by its end in the container, which has one name whoever made it; and by the end in the host, in
-/// case something still keeps a namespace that is not the container's any more.
+/// case something still keeps a namespace that is not the container's any more. If the namespace is about to go, and the
+/// pair with it, only the end in the host is set down.
 ///
 /// # Errors
 ///
 /// The kernel's refusal.
 pub fn del(request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
-    del_container_link(machine, request.attachment.ifname.as_str())?;
+    let ends = request.netns_ends() && machine.container_netns().is_some();
+    if !ends {
+        del_container_link(request, machine)?;
+    }
     let names: Vec<String> = (0..NAMES).map(|n| request.owner.host_veth(n)).collect();
     let found = machine.host().and_then(|host| host.links_named(&names));
     let tag = request.owner.tag();
     let mine = |link: &Link| link.alias.as_deref() == Some(tag.as_str());
     let mut found = found.map_err(|error| attempt("look at the links", error))?.into_iter().filter(mine);
-    found.try_for_each(|link| del_host(machine, &link.name))
-}
-
-fn del_host(machine: &mut Machine, name: &str) -> Result<(), Error> {
-    match machine.host().and_then(|host| host.call(link::del(name))) {
-        Err(error) if !error.is_not_found() => Err(attempt(format_args!("failed to delete \"{name}\""), error)),
-        _ => Ok(()),
-    }
+    found.try_for_each(|link| remove(machine, Side::Host, &link.name, ends))
 }
 
 /// Removes the pairs whose alias names this network and an attachment that is not valid.
@@ -109,7 +106,7 @@ pub fn gc(machine: &mut Machine, name: &NetName, valid: &ValidAttachments) -> Re
     let live = Live::of(name, valid);
     let stale = links.into_iter().filter(|link| link.alias.as_deref().is_some_and(|alias| live.is_stale(alias)));
     let mut failures = Failures::default();
-    stale.for_each(|link| failures.note(del_host(machine, &link.name)));
+    stale.for_each(|link| failures.note(remove(machine, Side::Host, &link.name, false)));
     failures.into_result()
 }
 

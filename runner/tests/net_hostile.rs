@@ -67,6 +67,7 @@ fn a_container_that_dies_before_it_is_wired_takes_nobodys_place() {
     // The first one makes what stays: the bridge and the chains.
     sandbox.run(&[], &["true"]).expect(0, "");
     let table = || (ip("-o link").lines().count(), ip("-o addr").lines().count(), ip("route").lines().count());
+    eventually("the kernel has taken the first one's link away", || ip("-o link show type veth").is_empty());
     let before = table();
     let (mut failed, mut rounds) = (0, 0);
     while rounds < 40 || failed == 0 && rounds < 200 {

@@ -97,7 +97,8 @@ fn a_command_joins_its_containers_groups_without_those_locks_either() {
 /// Requirement: T2, T3.
 #[test]
 fn a_pair_is_made_by_one_message_and_wired_by_three() {
-    let trace = on_the_bridge();
+    let mut trace = on_the_bridge();
+    trace.truncate(place(&trace, &["execve(\"/bin/true\""]));
     let made: Vec<_> = trace.iter().filter(|l| l.contains("sendto(") && l.contains("NLM_F_CREATE")).collect();
     let made: Vec<_> = made.into_iter().filter(|l| l.contains("RTM_NEWLINK")).collect();
     assert_eq!(made.len(), 1, "{made:#?}");
@@ -109,6 +110,16 @@ fn a_pair_is_made_by_one_message_and_wired_by_three() {
     let changes = |line: &&String| kinds.iter().chain(&numbers).any(|kind| line.contains(kind));
     let sent: Vec<_> = trace.iter().filter(|l| l.contains("sendto(")).filter(changes).collect();
     assert!(sent.len() <= 3, "{sent:#?}");
+}
+
+/// Requirement: T4.
+#[test]
+fn a_pair_is_set_down_and_left_to_the_end_of_its_namespace() {
+    let trace = on_the_bridge();
+    let end = &trace[place(&trace, &["execve(\"/bin/true\""])..];
+    let set: Vec<_> = end.iter().filter(|l| l.contains("sendto(") && l.contains("RTM_SETLINK")).collect();
+    assert!(set.len() == 1 && set[0].contains("ifi_flags=0, ifi_change=0x1}"), "{set:#?}");
+    assert_eq!(with(end, "RTM_DELLINK"), Vec::<&String>::new());
 }
 
 /// Requirement: T5.

@@ -231,7 +231,7 @@ impl Start<'_> {
         let equipped = self.manager().map(|_| notify::equip(self.spec, &container.dir)).transpose()?;
         let spec = equipped.as_ref().unwrap_or(self.spec);
         let ops = plan(spec, &self.prepared);
-        self.prepared.pin_joined(container)?;
+        self.prepared.pin_joined(container, self.store)?;
         trace::plan_child(|| trace::plan::of_setup(&ops, &spec.process.argv))?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
         let (shm, detached, data, sockets) = (self.joins.shm(), self.detached, &self.dirs.data, &self.service.sockets);

@@ -1,9 +1,8 @@
 //! The calls of CNI plugins: the runtime's side of one attachment.
 //!
-//! ADD is run with the pinned namespace, DEL with what is left of it. For plugins of our own the log is written in the
-//! order attachment, namespace; read backwards, the namespace goes first, and the kernel takes the container's links with
-//! it, which costs nobody any time. They then find the rest, leases and rules, without a namespace. Plugins of others may
-//! need to see it, so for them the order is the other way round.
+//! Both ADD and DEL are run with the pinned namespace, as long as it is there. Unless others have joined it, DEL is told
+//! that the namespace goes right afterwards ([`NETNS_ENDS`]): our plugins then leave the container's links to the kernel,
+//! which takes them with the namespace while nobody waits; those of others do as they always do.
 //!
 //! What DEL needs is in the container's own directory: the list as it was at ADD (in the log) and the result, with the
 //! arguments, in a cache of libcni's format. It is removed with the container, and no other program's garbage collection
@@ -20,6 +19,7 @@ use cni::ContainerId;
 use cni::exec::{self, Command, Output};
 use cni::result::AddResult;
 use cni::runtime::{ConfList, DEFAULT_TIMEOUT, Environment, Runtime, RuntimeConf};
+use plugins::lifecycle::NETNS_ENDS;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Context, Error, Result};
@@ -27,8 +27,9 @@ use crate::id::Name;
 use crate::state::{Container, Store};
 use crate::{suite, sys, trace};
 
+use super::connected::{self, Connected};
 use super::ports::Mapping;
-use super::{Network, connected, fence, hosts};
+use super::{Network, fence, hosts};
 
 /// What the caller wants of an attachment, beside the attachment itself.
 #[derive(Debug, Clone, Default)]
@@ -106,20 +107,26 @@ pub(crate) fn undo(
     connected::leave(store, network, &container.id)?;
     hosts::forget(store, network, &container.id);
     let list = ConfList::from_slice(conflist.as_bytes()).context(|| "the recorded network")?;
-    del(&list, plugin_path, Place { store, id: &container.id, netns, ifname })
+    let is_shared = Connected::read(store, &container.id).is_some_and(|connected| connected.is_shared);
+    del(&list, plugin_path, Place { store, id: &container.id, netns, ifname }, !is_shared)
 }
 
-/// Runs DEL with the result and the arguments of ADD.
+/// Runs DEL with the result and the arguments of ADD. The namespace may end right afterwards: `ends`.
 ///
 /// # Errors
 /// What the plugins could not remove.
-pub(crate) fn del(list: &ConfList, plugin_path: &[PathBuf], place: Place<'_>) -> Result<()> {
+pub(crate) fn del(list: &ConfList, plugin_path: &[PathBuf], place: Place<'_>, ends: bool) -> Result<()> {
     let runtime = runtime(place.store, place.id, list, plugin_path)?;
-    let netns = if is_pinned(place.netns) { place.netns.to_string_lossy() } else { "".into() };
+    let is_pinned = is_pinned(place.netns);
+    let netns = if is_pinned { place.netns.to_string_lossy() } else { "".into() };
     let mut conf = conf(place.id, place.ifname, &netns)?;
     let network = list.network().context(|| "the recorded network")?;
     if let Ok(Some((_, recorded))) = runtime.recorded(&network, &conf.container_id, &conf.ifname) {
         (conf.args, conf.capability_args) = (recorded.args, recorded.capability_args);
+    }
+    if ends && is_pinned {
+        let told = [("IgnoreUnknown", "1"), (NETNS_ENDS, "1")];
+        conf.args.extend(told.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
     runtime.del_all(list, &conf).context(|| format!("unwire the container from network {network}"))
 }

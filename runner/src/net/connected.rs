@@ -44,6 +44,9 @@ pub(crate) struct Connected {
     /// Published ports that lead nowhere, because no network of the container can publish.
     #[serde(default)]
     pub(crate) waiting: Vec<Mapping>,
+    /// Whether others have joined its namespace, which therefore may outlive it.
+    #[serde(default)]
+    pub(crate) is_shared: bool,
 }
 
 /// One attachment.

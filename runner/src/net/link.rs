@@ -88,7 +88,7 @@ pub(crate) fn disconnect(store: &Store, dirs: &Dirs, target: &str, name: &str) -
     let netns = own_namespace(&connected)?.to_owned();
     for (list, plugin_path) in recorded(store, &connected, &endpoint)? {
         let place = Place { store, id: &connected.id, netns: &netns, ifname: &endpoint.ifname };
-        attach::del(&list, &plugin_path, place)?;
+        attach::del(&list, &plugin_path, place, false)?;
     }
     if endpoint.publishes {
         connected.waiting.append(&mut connected.ports);
@@ -105,6 +105,19 @@ pub(crate) fn disconnect(store: &Store, dirs: &Dirs, target: &str, name: &str) -
         connected.write(store)?;
     }
     Ok(())
+}
+
+/// Puts it on record that the namespace of the container `id` does not end with it, because another is about to join it. Of one
+/// that is gone nothing needs to be known.
+///
+/// # Errors
+/// The record can't be written.
+pub(crate) fn share(store: &Store, id: &Name) -> Result<()> {
+    let Ok(_lock) = lock(&store.place(id)) else { return Ok(()) };
+    match Connected::read(store, id) {
+        Some(connected) if !connected.is_shared => Connected { is_shared: true, ..connected }.write(store),
+        _ => Ok(()),
+    }
 }
 
 /// Has the neighbours of a running container know it by its new name.

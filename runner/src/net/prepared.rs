@@ -20,7 +20,7 @@ use super::connected::{Connected, Endpoint};
 use super::join::{self, Joined};
 use super::network::Network;
 use super::ports::Reserved;
-use super::{carrier, devices, hosts, pin, ports, resolv};
+use super::{carrier, devices, hosts, link, pin, ports, resolv};
 
 /// Everything about the network of a run that can be known before the container is made. It holds the published ports,
 /// so it must live as long as the container.
@@ -95,12 +95,11 @@ impl Prepared {
     /// Pins the namespace of the container that is joined under this one's id, so that it stays what it is now.
     ///
     /// # Errors
-    /// The kernel refuses the mount.
-    pub(crate) fn pin_joined(&self, container: &mut Container) -> Result<()> {
-        match self.joined.as_ref().and_then(|joined| joined.netns.as_ref()) {
-            Some(netns) => self.pin(netns, container),
-            None => Ok(()),
-        }
+    /// The kernel refuses the mount, or the container that is joined cannot be told.
+    pub(crate) fn pin_joined(&self, container: &mut Container, store: &Store) -> Result<()> {
+        let Some(Joined { connected, netns: Some(netns) }) = &self.joined else { return Ok(()) };
+        link::share(store, connected.joined.as_ref().unwrap_or(&connected.id))?;
+        self.pin(netns, container)
     }
 
     fn pin(&self, netns: &OwnedFd, container: &mut Container) -> Result<()> {
@@ -123,13 +122,10 @@ impl Prepared {
         warn: &mut dyn FnMut(&Error),
     ) -> Result<(Connected, Files)> {
         let each = || self.networks.iter().zip(0..).map(|(network, n)| (network, format!("eth{n}")));
-        for (network, ifname) in each().filter(|(network, _)| !network.is_foreign()) {
-            container.record(&network.record(&ifname, &self.pin))?;
-        }
         if let Some(netns) = netns {
             self.pin(netns, container)?;
         }
-        for (network, ifname) in each().filter(|(network, _)| network.is_foreign()) {
+        for (network, ifname) in each() {
             container.record(&network.record(&ifname, &self.pin))?;
         }
         fault::point("log-network")?;
@@ -224,6 +220,7 @@ impl Prepared {
             endpoints,
             ports: self.ports.mappings.clone(),
             waiting: Vec::new(),
+            is_shared: false,
         })
     }
 

@@ -79,6 +79,21 @@ fn of_a_namespace_that_has_gone(kind: Kind) {
     });
 }
 
+/// DEL is told that the namespace goes right afterwards: it leaves the link to that, and nobody is reached by it any more.
+fn of_a_namespace_that_is_about_to_go(kind: Kind) {
+    Stage::play(kind, |stage| {
+        let before = stage.node.state();
+        stage.plugin().add().ok();
+        let told = stage.plugin().args("IgnoreUnknown=1;NETNS_ENDS=1");
+        told.del().ok();
+        let link = stage.c1.sh("ip -oneline link show dev eth0");
+        assert!(link.contains("eth0") && !link.contains("state UP"), "{link}");
+        assert_eq!(leases(&stage.node.state()), leases(&before), "the leases after DEL");
+        told.del().ok();
+        stage.c1.vanish();
+    });
+}
+
 /// GC takes what is stale and leaves what is valid.
 fn collected(kind: Kind, lose: fn(&Netns)) {
     Stage::play_messy(kind, |stage| {
@@ -130,6 +145,11 @@ fn without_a_namespace() {
 }
 
 #[test]
+fn before_the_namespace_goes() {
+    EVERYWHERE.into_iter().filter(|kind| kind.plugin != "host-device").for_each(of_a_namespace_that_is_about_to_go);
+}
+
+#[test]
 fn collected_by_gc() {
     EVERYWHERE.into_iter().for_each(every_collection);
 }
@@ -141,6 +161,7 @@ fn on_a_stock_kernel() {
         of_every_version(kind);
         of_every_end(kind);
         of_a_namespace_that_has_gone(kind);
+        of_a_namespace_that_is_about_to_go(kind);
         every_collection(kind);
     }
 }

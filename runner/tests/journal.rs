@@ -2,7 +2,12 @@
 //!
 //! The journal is a stub that reads what `systemd-journald` reads, at its place in a `/run` of the test's own.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a journal that cannot be made is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a journal that cannot be made is a failed test"
+)]
 
 mod sandbox;
 

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use sandbox::{Ended, Sandbox};
+use sandbox::{Ended, Sandbox, eventually};
 
 fn xnet(sandbox: &Sandbox, args: &[&str]) -> Ended {
     Ended::of(&mut sandbox.command(args))
@@ -284,6 +284,30 @@ fn an_exported_container_runs_again() {
     let options = ["--net=none", "--rootfs", copy.to_str().unwrap()];
     sandbox.run(&options, &["sh", "-c", "cat /mine; ls /vol /bin/true"]).code_is_not(0);
     sandbox.run(&options, &["sh", "-c", "cat /mine; ls /vol"]).expect(0, "mine");
+}
+
+/// A container that runs is no other place: what is written lands on the host, and the container goes on.
+///
+/// Requirement: F-export, F-commit.
+#[test]
+fn a_running_container_is_exported_to_the_host() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.rootfs();
+    let options = ["run", "-d", "--net=none", "--name=c", "--cgroup-parent", sandbox.cgroup(), "--rootfs"];
+    let script = "echo mine > /mine; exec sleep 1000";
+    let words = [&options[..], &[root.to_str().unwrap(), "sh", "-c", script]].concat();
+    assert_eq!(xnet(&sandbox, &words).code, 0);
+    eventually("its file is there", || xnet(&sandbox, &["exec", "c", "cat", "/mine"]).code == 0);
+    let mut export = sandbox.command(&["export", "-o", "x.tar", "c"]);
+    Ended::of(export.current_dir(sandbox.path(""))).expect(0, "");
+    xnet(&sandbox, &["exec", "c", "ls", "/x.tar"]).code_is_not(0);
+    assert_eq!(xnet(&sandbox, &["import", sandbox.path("x.tar").to_str().unwrap(), "exported"]).code, 0);
+    assert_eq!(xnet(&sandbox, &["commit", "c", "committed"]).code, 0);
+    xnet(&sandbox, &["inspect", "-f", "{{.State.Status}}", "c"]).expect(0, "running");
+    for image in ["exported", "committed"] {
+        xnet(&sandbox, &["run", "--rm", "--net=none", "--cgroup-parent", sandbox.cgroup(), image, "cat", "/mine"])
+            .expect(0, "mine");
+    }
 }
 
 /// Requirement: F-commit.

@@ -14,11 +14,11 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{FileStat, SFlag, fstatat};
 
 use crate::error::{Context, Result};
-use crate::spec::{Root, Rootfs, Storage};
+use crate::spec::{Root, Rootfs, Spec, Storage};
 use crate::within::open_within;
 
-use super::Place;
-use super::tree::{self, is_opaque, is_whiteout, kind};
+use super::tree::{self, Owner, is_opaque, is_whiteout, kind};
+use super::{Place, copies_owner};
 
 /// What has happened to a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,13 @@ impl fmt::Display for Kind {
 }
 
 /// All changes of the container at `place`, sorted by path. What the set-up puts there, to mount on, is left out.
-pub(crate) fn of(root: &Root, place: &Place) -> Result<Vec<(Kind, PathBuf)>> {
-    let copied = root.storage == Storage::Vfs;
+pub(crate) fn of(spec: &Spec, place: &Place) -> Result<Vec<(Kind, PathBuf)>> {
+    let root = &spec.root;
+    let copied = (root.storage == Storage::Vfs).then(|| copies_owner(spec));
     let mut all = compare(&place.diff(), &Below::of(root, place)?, Path::new("/"), copied)?;
-    if root.rootfs == Rootfs::Host && !copied {
+    if root.rootfs == Rootfs::Host && copied.is_none() {
         let usr = Below { layers: vec![open(Path::new("/usr"))?] };
-        all.extend(compare(&place.usr(), &usr, Path::new("/usr"), false)?);
+        all.extend(compare(&place.usr(), &usr, Path::new("/usr"), None)?);
         all.sort_by(|a, b| a.1.cmp(&b.1));
     }
     Ok(without_mount_points(all))
@@ -64,7 +65,7 @@ fn without_mount_points(mut all: Vec<(Kind, PathBuf)>) -> Vec<(Kind, PathBuf)> {
     all
 }
 
-fn compare(own: &Path, below: &Below, prefix: &Path, copied: bool) -> Result<Vec<(Kind, PathBuf)>> {
+fn compare(own: &Path, below: &Below, prefix: &Path, copied: Option<Owner<'_>>) -> Result<Vec<(Kind, PathBuf)>> {
     let mut walk = Walk { below, found: Vec::new(), copied, prefix };
     walk.directory(open(own)?.as_fd(), Path::new(""), true).context(|| format!("compare {}", own.display()))?;
     walk.found.sort_by(|a, b| a.1.cmp(&b.1));
@@ -156,8 +157,8 @@ fn verdict(layer: &OwnedFd, path: &Path) -> nix::Result<Verdict> {
 struct Walk<'a> {
     below: &'a Below,
     found: Vec<(Kind, PathBuf)>,
-    /// The container's directory holds everything, touched or not.
-    copied: bool,
+    /// The container's directory holds everything, touched or not; who it belongs to untouched.
+    copied: Option<Owner<'a>>,
     prefix: &'a Path,
 }
 
@@ -169,7 +170,7 @@ impl Walk<'_> {
     /// All below the container's directory `path`. `merged` says whether what the layers below have in it shows.
     fn directory(&mut self, dir: BorrowedFd<'_>, path: &Path, merged: bool) -> Result<()> {
         let names = tree::names(dir)?;
-        if self.copied || !merged {
+        if self.copied.is_some() || !merged {
             for name in self.below.names(path)? {
                 if names.binary_search(&name).is_err() {
                     self.note(Kind::Deleted, &path.join(name));
@@ -185,7 +186,7 @@ impl Walk<'_> {
             own => own.context(|| format!("look at {}", path.display()))?,
         };
         let below = self.below.stat(path)?;
-        if is_whiteout(&own) && !self.copied {
+        if is_whiteout(&own) && self.copied.is_none() {
             if below.is_some() {
                 self.note(Kind::Deleted, path);
             }
@@ -193,7 +194,7 @@ impl Walk<'_> {
         }
         match &below {
             None => self.note(Kind::Added, path),
-            Some(below) if self.copied && same(&own, below) => {}
+            Some(below) if self.copied.is_some_and(|owner| same(&own, below, owner)) => {}
             Some(_) => self.note(Kind::Changed, path),
         }
         if kind(&own) != SFlag::S_IFDIR {
@@ -206,10 +207,13 @@ impl Walk<'_> {
 }
 
 /// Whether a copy is still what it was copied from, by what a person would notice.
-fn same(own: &FileStat, below: &FileStat) -> bool {
-    let marks = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_rdev);
+fn same(own: &FileStat, below: &FileStat, owner: Owner<'_>) -> bool {
+    let marks = |stat: &FileStat| (stat.st_mode, stat.st_rdev);
     let times = |stat: &FileStat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
-    marks(own) == marks(below) && (kind(own) == SFlag::S_IFDIR || times(own) == times(below))
+    let given = owner
+        .of(below.st_uid, below.st_gid)
+        .is_ok_and(|(uid, gid)| own.st_uid == uid.as_raw() && own.st_gid == gid.as_raw());
+    given && marks(own) == marks(below) && (kind(own) == SFlag::S_IFDIR || times(own) == times(below))
 }
 
 #[cfg(test)]
@@ -250,7 +254,7 @@ mod tests {
         whiteout(&at("own/old"));
         whiteout(&at("own/never"));
         xattr::set(open(&at("own/opt")).unwrap().as_fd(), c"trusted.overlay.opaque", b"y").unwrap();
-        let found = compare(&at("own"), &below(&[&at("mid"), &at("low")]), Path::new("/"), false).unwrap();
+        let found = compare(&at("own"), &below(&[&at("mid"), &at("low")]), Path::new("/"), None).unwrap();
         let expected = [
             "C /etc",
             "C /etc/a",
@@ -279,7 +283,7 @@ mod tests {
         fs::write(at("own/d/changed"), "longer").unwrap();
         fs::remove_file(at("own/gone")).unwrap();
         fs::write(at("own/new"), "").unwrap();
-        let found = compare(&at("own"), &below(&[&at("low")]), Path::new("/"), true).unwrap();
+        let found = compare(&at("own"), &below(&[&at("low")]), Path::new("/"), Some(Owner::Same)).unwrap();
         assert_eq!(shown(&found), ["C /d/changed", "D /gone", "A /new"]);
     }
 

@@ -4,11 +4,13 @@
 //! system is put together again, in a mount namespace that only this process has; meanwhile the container is ours, so
 //! that nobody starts it. In both cases everything is looked up from one descriptor of the root and never out of it.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{chroot, fchdir};
 
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
@@ -41,7 +43,7 @@ impl Merged {
         }
         let owned = own(store, id)?;
         let root = stacked(&view.spec, dirs, id).context(|| "put the container's root file system together")?;
-        Ok(Self { root, users: None, _owned: Some(owned) })
+        Ok(Self { root, users: on_disk(view.spec), _owned: Some(owned) })
     }
 
     /// The root file system alone: where something is mounted, what is below it shows.
@@ -49,23 +51,39 @@ impl Merged {
         let view = View::of(store, id)?;
         if view.status.is_alive() {
             let root = running(&view)?;
-            // Copies of mounts can be made in their own namespace only.
             let task = view.run.as_ref().and_then(|run| run.task().open());
             let pidfd = task.ok_or_else(|| Error::new("the container has just ended"))?;
-            setns(pidfd, CloneFlags::CLONE_NEWNS).context(|| "enter the container's mount namespace")?;
-            let tree = sys::mount::copy_one(root.as_fd()).context(|| "copy the mount of the root file system")?;
+            let tree = visit(&pidfd, || sys::mount::copy_one(root.as_fd()))?
+                .context(|| "copy the mount of the root file system")?;
             return Ok(Self { root: readable(&tree)?, users: translated(view.spec), _owned: None });
         }
         let owned = own(store, id)?;
         let place = Place::of(&dirs.data, id);
         let tree = maker(&view.spec, dirs, &place).root()?.root;
-        Ok(Self { root: readable(&tree)?, users: None, _owned: Some(owned) })
+        Ok(Self { root: readable(&tree)?, users: on_disk(view.spec), _owned: Some(owned) })
     }
+}
+
+/// Does `work` in the mount namespace of the process behind `pidfd`, where alone copies of its mounts can be made, and comes back:
+/// whatever is done afterwards by a path is done on the host.
+fn visit<T>(pidfd: &OwnedFd, work: impl FnOnce() -> T) -> Result<T> {
+    let open = |path: &str| File::open(path).context(|| format!("open {path}"));
+    let (home, top, here) = (open("/proc/self/ns/mnt")?, open("/")?, open(".")?);
+    setns(pidfd, CloneFlags::CLONE_NEWNS).context(|| "enter the container's mount namespace")?;
+    let done = work();
+    let back = setns(&home, CloneFlags::CLONE_NEWNS);
+    let back = back.and_then(|()| fchdir(&top)).and_then(|()| chroot(".")).and_then(|()| fchdir(&here));
+    back.context(|| "come back from the container's mount namespace").map(|()| done)
 }
 
 /// Without it, or where every id stands for itself, owners are what they are on the disk.
 fn translated(spec: Spec) -> Option<Users> {
     spec.namespaces.user.filter(|users| !users.is_identity())
+}
+
+/// The same for files whose owners no mount translates, as where only their copies have been given away.
+fn on_disk(spec: Spec) -> Option<Users> {
+    translated(spec).filter(|_| !sys::ns::in_initial_user())
 }
 
 /// The root as its first process has it.

@@ -138,13 +138,17 @@ pub(crate) fn prepare(spec: &Spec, dirs: &Dirs, container: &mut Container) -> Re
         }
     }
     if root.storage == Storage::Vfs {
-        let shifted = spec.namespaces.user.as_ref().filter(|_| !in_initial_user());
-        let owner = shifted.map_or(Owner::Same, Owner::Towards);
-        copy(root, owner, dirs, &place).context(|| "copy the root file system")?;
+        copy(root, copies_owner(spec), dirs, &place).context(|| "copy the root file system")?;
     }
     volumes(root, dirs, container)?;
     fault::point("make-layer")?;
     Ok(place)
+}
+
+/// Who copied files belong to: where no mount can translate that, those whom the container sees as the originals' owners.
+fn copies_owner(spec: &Spec) -> Owner<'_> {
+    let shifted = spec.namespaces.user.as_ref().filter(|_| !in_initial_user());
+    shifted.map_or(Owner::Same, Owner::Towards)
 }
 
 fn volumes(root: &Root, dirs: &Dirs, container: &mut Container) -> Result<()> {

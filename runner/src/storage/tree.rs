@@ -76,7 +76,8 @@ pub(crate) enum Owner<'a> {
 }
 
 impl Owner<'_> {
-    fn of(self, uid: u32, gid: u32) -> Result<(Uid, Gid)> {
+    /// The owner of the copy of what belongs to `uid` and `gid`.
+    pub(super) fn of(self, uid: u32, gid: u32) -> Result<(Uid, Gid)> {
         let (uid, gid) = match self {
             Self::Same => (uid, gid),
             Self::One(uid, gid) => (uid, gid),

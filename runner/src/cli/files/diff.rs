@@ -23,7 +23,7 @@ impl Diff {
         let store = container::open(dirs, &mut complain)?;
         let id = store.find(&self.container)?;
         let view = View::of(&store, &id)?;
-        for (kind, path) in changes::of(&view.spec.root, &Place::of(&dirs.data, &id))? {
+        for (kind, path) in changes::of(&view.spec, &Place::of(&dirs.data, &id))? {
             println!("{kind} {}", path.display());
         }
         Ok(0)

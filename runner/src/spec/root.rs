@@ -102,10 +102,7 @@ impl fmt::Display for Rootfs {
         match self {
             Self::Host => f.write_str("HOSTVIEW"),
             Self::Dir(path) => write!(f, "{}", path.display()),
-            Self::Image { layers, .. } => {
-                let shown: Vec<_> = layers.iter().rev().map(|layer| layer.display().to_string()).collect();
-                f.write_str(&shown.join(":"))
-            }
+            Self::Image { name, .. } => f.write_str(name),
         }
     }
 }

@@ -6,14 +6,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::ns::in_initial_user;
 
 /// Freezes (or thaws) everything in the groups `dirs` of one container, and waits until that is done.
 ///
 /// Version 2 has a file for it in every group; version 1 has a controller, which must be mounted.
 pub(crate) fn set(dirs: &[PathBuf], frozen: bool) -> Result<()> {
-    let Some((file, words)) = dirs.iter().find_map(|dir| switch(dir)) else {
-        return Err(Error::new("there is no cgroup that could freeze the container (neither version 2 nor a freezer)"));
-    };
+    let (file, words) = dirs.iter().find_map(|dir| switch(dir)).ok_or_else(impossible)?;
     let [thawed_word, frozen_word] = words;
     let word = if frozen { frozen_word } else { thawed_word };
     fs::write(&file, word).context(|| format!("write {word} to {}", file.display()))?;
@@ -25,6 +24,21 @@ pub(crate) fn set(dirs: &[PathBuf], frozen: bool) -> Result<()> {
         sleep(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// Refuses the groups `dirs` if nothing in them can be frozen.
+///
+/// # Errors
+/// It says why.
+pub(crate) fn check(dirs: &[PathBuf]) -> Result<()> {
+    dirs.iter().find_map(|dir| switch(dir)).map(drop).ok_or_else(impossible)
+}
+
+fn impossible() -> Error {
+    match in_initial_user() {
+        true => Error::new("there is no cgroup that could freeze the container (neither version 2 nor a freezer)"),
+        false => super::undelegated("that could freeze the container"),
+    }
 }
 
 /// A process in an uninterruptible sleep is frozen when it wakes.

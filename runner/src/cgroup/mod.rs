@@ -62,6 +62,14 @@ pub(crate) fn unkept(limits: &Limits) -> Result<Vec<String>> {
     Group::at(&of_host()?, Path::new("")).unkept(limits)
 }
 
+/// Why somebody without root has no `what`, and who could change that.
+pub(crate) fn undelegated(what: &str) -> Error {
+    Error::new(format!(
+        "no cgroup {what} is delegated to you (under systemd those below user@UID.service are, on version 2 of cgroups: see \
+         Delegate= in systemd.resource-control)"
+    ))
+}
+
 /// The directories of a container's group, by version.
 pub(crate) type Groups = (Vec<PathBuf>, Option<PathBuf>);
 

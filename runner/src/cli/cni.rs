@@ -9,6 +9,7 @@ use cni::runtime::{ConfList, DEFAULT_TIMEOUT, Environment, Runtime, RuntimeConf,
 use sha2::{Digest, Sha512};
 
 use crate::error::{Context, Error, Result};
+use crate::rootless;
 use crate::spec::Dirs;
 use crate::state::Store;
 use crate::suite;
@@ -54,6 +55,7 @@ enum Verb {
 
 impl Cni {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
+        rootless::network::refuse("cni")?;
         let list = self.list()?;
         let runtime = self.runtime(dirs)?;
         let conf = self.conf()?;

@@ -12,12 +12,13 @@ use serde_json::{Value as Json, json};
 use crate::cgroup::stats::Stats;
 use crate::cgroup::{self, Group, Hierarchy};
 use crate::container;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::table::{Column, Format};
 use crate::format::units::{bytes, decimal_bytes, percent};
 use crate::id::Name;
 use crate::spec::Dirs;
 use crate::state::{Store, View};
+use crate::sys::ns::in_initial_user;
 
 use super::complain;
 
@@ -64,6 +65,10 @@ impl StatsCommand {
         let store = container::open(dirs, &mut complain)?;
         let asked = self.containers.iter().map(|text| store.find(text)).collect::<Result<Vec<_>>>()?;
         let hierarchies = cgroup::of_host()?;
+        if hierarchies.is_empty() && !in_initial_user() {
+            let why = cgroup::undelegated("that counts");
+            complain(&Error::new(format!("only what goes over networks is known: {}", why.message)));
+        }
         let mut watch = Watch { hierarchies: &hierarchies, last: HashMap::new() };
         watch.look(&self.views(&store, &asked)?);
         loop {

@@ -88,6 +88,9 @@ impl Enter<'_> {
         fault::point("exec-enter")?;
         sys::memory::forget_environment();
         trace::mark(2);
+        if !sys::ns::in_initial_user() {
+            privilege::groups_are_fixed();
+        }
         setns(&target, self.namespaces).map_err(|errno| match errno {
             Errno::ESRCH => Error::new("the container has just ended"),
             errno => Error::new(format!("enter the container's namespaces: {}", errno.desc())),

@@ -7,3 +7,25 @@
 pub(crate) mod scan;
 pub(crate) mod target;
 pub(crate) mod wire;
+
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use kernel::Handle;
+use nix::sched::{CloneFlags, setns};
+
+use crate::error::{Context, Error, Result};
+
+/// A handle for the namespace `netns`. Root of a user namespace may go into namespaces that were made there, and not come back to
+/// the host's; so a thread goes there in the place of this one, and ends.
+///
+/// # Errors
+/// The namespace may not be entered, or the socket can't be had.
+pub(crate) fn handle(netns: &OwnedFd) -> Result<Handle> {
+    let open = || {
+        setns(netns, CloneFlags::CLONE_NEWNET).context(|| "enter the network namespace")?;
+        Handle::here().context(|| "open a route socket")
+    };
+    let ended = thread::scope(|scope| scope.spawn(open).join());
+    ended.unwrap_or_else(|_| Err(Error::new("the thread that went into the network namespace has failed")))
+}

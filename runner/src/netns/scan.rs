@@ -1,12 +1,10 @@
 //! Every network namespace of this machine that has a process or a name.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use kernel::Handle;
-use kernel::netns::NetNs;
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use crate::error::Result;
@@ -136,11 +134,11 @@ impl Scan {
 }
 
 fn links(way: &Path, expected: u64) -> Option<Vec<(String, Vec<String>)>> {
-    let netns = NetNs::open(way).ok()?;
-    if netns.id().ok()?.inode != expected {
+    let netns = File::open(way).ok()?;
+    if netns.metadata().ok()?.ino() != expected {
         return None;
     }
-    let mut handle = Handle::inside(netns).ok()?;
+    let mut handle = super::handle(&netns.into()).ok()?;
     let links = handle.links().ok()?;
     let mut of = |index: u32| -> Vec<String> {
         let both = [false, true].map(|is_ipv6| handle.addresses(index, is_ipv6).unwrap_or_default());

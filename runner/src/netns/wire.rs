@@ -3,12 +3,11 @@
 //! What is made dies with the namespace: no record is kept, and nothing has to be undone.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use cni::owner::prefixed_hash;
 use ipnetwork::{IpNetwork, Ipv4Network};
 use kernel::link::{self, Link, NewEnd, new_veth};
-use kernel::netns::NetNs;
 use kernel::route::Route;
 use kernel::{Handle, Mac, address, netlink};
 
@@ -173,9 +172,7 @@ fn here() -> Result<Handle> {
 }
 
 fn enter(target: &Target) -> Result<Handle> {
-    let path = format!("/proc/self/fd/{}", target.netns.as_raw_fd());
-    let netns = NetNs::open(path).map_err(|error| Error::new(error.to_string()))?;
-    Handle::inside(netns).context(|| format!("enter the network namespace of {}", target.title))
+    super::handle(&target.netns).context(|| target.title.clone())
 }
 
 fn index(handle: &mut Handle, name: &str) -> Result<u32> {

@@ -15,14 +15,15 @@ pub(crate) fn default() -> Option<(NetMode, Option<Error>)> {
     let installed = [Carrier::Pasta, Carrier::Slirp4netns].into_iter().find(|carrier| carrier.find().is_some());
     Some(match installed {
         Some(carrier) => (NetMode::Carried(carrier), None),
-        None => (
-            NetMode::None,
-            Some(Error::new(
-                "the container has no network (--net none): without root that takes pasta or slirp4netns, and neither is \
-                 installed (packages passt, slirp4netns)",
-            )),
-        ),
+        None => (NetMode::None, Some(no_carrier("the container has no network (--net none)"))),
     })
+}
+
+/// What is missing for `what`.
+pub(crate) fn no_carrier(what: &str) -> Error {
+    Error::new(format!(
+        "{what}: without root that takes pasta or slirp4netns, and neither is installed (packages passt, slirp4netns)"
+    ))
 }
 
 /// Refuses what only root can have, and what only others need.
@@ -42,5 +43,19 @@ pub(crate) fn check(mode: &NetMode) -> Result<()> {
             Err(Error::new(format!("--net {carrier}: {carrier} is not installed (package {})", carrier.package())))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses `what` to somebody without root.
+///
+/// # Errors
+/// It says what can be had instead.
+pub(crate) fn refuse(what: &str) -> Result<()> {
+    match caller() {
+        None => Ok(()),
+        Some(_) => Err(Error::new(format!(
+            "{what} needs root: bridges, addresses and firewall of the host are root's. Without root a container has one network for \
+             good, by --net pasta, slirp4netns, container:NAME, host or none"
+        ))),
     }
 }

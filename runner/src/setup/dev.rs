@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, makedev, mknodat, umask};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
@@ -164,10 +165,15 @@ fn attach_below(root: &Root, wishes: &Wishes<'_>) -> Result<()> {
     let shm = [("source", Some("shm")), ("mode", Some("1777")), ("size", Some(size.as_str()))];
     let shm = mount::new(c"tmpfs", &shm, quiet | attr::NODEV).context(|| "make a tmpfs")?;
     let mqueue = mount::new(c"mqueue", &[("source", Some("mqueue"))], quiet | attr::NODEV);
+    // The queues of an IPC namespace are mounted by its owner's root only; with the host's they may be mounted there already.
+    let mqueue = match mqueue {
+        Err(Errno::EPERM) => mount::copy_at(Path::new("/dev/mqueue")).map_err(|_| Errno::ENODEV),
+        mqueue => mqueue,
+    };
     for (tree, path) in [(Ok(pts), "dev/pts"), (Ok(shm), "dev/shm"), (mqueue, "dev/mqueue")] {
         // A kernel without POSIX message queues has no such file system.
         let tree = match tree {
-            Err(nix::Error::ENODEV) => continue,
+            Err(Errno::ENODEV) => continue,
             tree => tree.context(|| format!("make {path}"))?,
         };
         let target = root.find(path).context(|| format!("open /{path}"))?;

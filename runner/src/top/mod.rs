@@ -1,22 +1,48 @@
 //! The processes of a container, as the host sees them.
 //!
 //! They are what is in the container's groups, those below them included; so what `exec` has brought in is there, and nobody
-//! else is, whichever namespaces the container shares. Everything is read from /proc: neither the host nor the image needs
-//! a `ps`.
+//! else is, whichever namespaces the container shares. Somebody without root may have no groups: then they are what has
+//! the container's mount namespace, which is always its own, and what that has started. Everything is read from /proc: neither
+//! the host nor the image needs a `ps`.
 
 mod process;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use process::{NAMESPACES, Row};
 
-/// What is in the groups `dirs`, in the order of their numbers. A process that ends meanwhile is left out.
-pub(crate) fn rows(dirs: &[PathBuf]) -> Vec<Row> {
+/// What is in the groups `dirs` of the container whose first process is `first`, in the order of their numbers. A process that ends
+/// meanwhile is left out.
+pub(crate) fn rows(dirs: &[PathBuf], first: i32) -> Vec<Row> {
     let users = process::users();
     let clock = process::Clock::now();
-    pids(dirs).into_iter().filter_map(|pid| Row::read(pid, &users, &clock)).collect()
+    let mut pids = pids(dirs);
+    if pids.is_empty() {
+        pids = around(first);
+    }
+    pids.into_iter().filter_map(|pid| Row::read(pid, &users, &clock)).collect()
+}
+
+/// The processes in the mount namespace of `first`, and all that descend from them.
+fn around(first: i32) -> BTreeSet<i32> {
+    let mounts = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/mnt")).ok().map(|meta| meta.ino());
+    let Some(own) = mounts(first) else { return BTreeSet::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all: Vec<i32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut found: BTreeSet<i32> = all.iter().copied().filter(|pid| mounts(*pid) == Some(own)).collect();
+    let parents: Vec<_> = all.iter().filter_map(|pid| Some((*pid, process::parent(*pid)?))).collect();
+    loop {
+        let before = found.len();
+        let children: Vec<_> =
+            parents.iter().filter(|(_, parent)| found.contains(parent)).map(|(pid, _)| *pid).collect();
+        found.extend(children);
+        if found.len() == before {
+            return found;
+        }
+    }
 }
 
 /// The numbers of all processes in the first of these groups that can be read. A process is in all of them.

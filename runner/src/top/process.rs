@@ -68,6 +68,12 @@ pub(super) fn users() -> BTreeMap<u32, String> {
     text.lines().filter_map(user).collect()
 }
 
+/// The number of the process that process `pid` is a child of.
+pub(super) fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 impl Row {
     /// Process `pid`, unless it has ended.
     pub(super) fn read(pid: i32, users: &BTreeMap<u32, String>, clock: &Clock) -> Option<Self> {

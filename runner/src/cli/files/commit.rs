@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::{ArgAction, Args};
 
+use crate::cgroup;
 use crate::container::{self, control};
 use crate::error::{Context, Error, Result};
 use crate::id::Name;
@@ -31,7 +32,7 @@ pub(in crate::cli) struct Commit {
     /// A note
     #[arg(short, long, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Freeze the container meanwhile, so that what is taken fits together
+    /// Freeze the container meanwhile, so that what is taken fits together, if it can be frozen
     #[arg(short, long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pause: bool,
     /// An id, a name, or the beginning of an id
@@ -46,7 +47,12 @@ impl Commit {
         let store = container::open(dirs, &mut complain)?;
         let id = store.find(&self.container)?;
         let view = View::of(&store, &id)?;
-        let freeze = self.pause && view.status == Status::Running;
+        let wanted = self.pause && view.status == Status::Running;
+        let impossible = cgroup::freeze::check(&view.cgroups).err().filter(|_| wanted);
+        if let Some(why) = &impossible {
+            complain(&Error::new(format!("the container is not frozen meanwhile: {}", why.message)));
+        }
+        let freeze = wanted && impossible.is_none();
         if freeze {
             control::freeze(&store, &id, true)?;
         }

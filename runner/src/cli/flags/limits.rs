@@ -115,11 +115,8 @@ impl LimitFlags {
         let unkept = cgroup::unkept(&limits)?;
         limits.ignore_missing = true;
         let warning = (!unkept.is_empty()).then(|| {
-            Error::new(format!(
-                "limits are not applied: no cgroup with {} is delegated to you (under systemd those below user@UID.service are, \
-                 on version 2 of cgroups: see Delegate= in systemd.resource-control)",
-                unkept.join(", ")
-            ))
+            let why = cgroup::undelegated(&format!("with {}", unkept.join(", ")));
+            Error::new(format!("limits are not applied: {}", why.message))
         });
         Ok((limits, warning))
     }

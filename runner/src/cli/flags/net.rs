@@ -81,6 +81,12 @@ impl NetFlags {
             None => (NetMode::together(&self.net)?, None),
         };
         rootless::network::check(&mode)?;
+        if missing.is_some() && (self.publish_all || !self.publish.is_empty()) {
+            return Err(rootless::network::no_carrier("--publish"));
+        }
+        if !self.netdev.is_empty() {
+            rootless::network::refuse("--netdev")?;
+        }
         self.refuse_contradictions(&mode)?;
         let mut publish = Vec::new();
         for text in &self.publish {

@@ -4,17 +4,18 @@
 //! /sys still is the host's, and what the command mounts is seen.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::thread;
 
 use clap::Args;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
+use crate::cli::complain;
 use crate::error::{Context, Error, Result};
 use crate::netns::scan::Scan;
 use crate::netns::target::Target;
@@ -71,7 +72,14 @@ impl Exec {
             let Some(way) = found.pins.first().map(|pin| pin.display().to_string()).or(process) else { continue };
             let title = found.containers.first().cloned().unwrap_or_else(|| found.command.clone());
             let Ok(target) = Target::find(&way, store, dirs) else { continue };
-            let output = inside(&target, Command::new(program).args(arguments))?;
+            let output = match inside(&target, Command::new(program).args(arguments)) {
+                Ok(output) => output,
+                Err(error) => {
+                    complain(&error);
+                    status = 1;
+                    continue;
+                }
+            };
             let output = output.map_err(|error| cannot_execute(program, &error))?;
             status = status.max(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
             let prefix = format!("{}/{title}: ", found.inode);
@@ -86,13 +94,14 @@ impl Exec {
     }
 }
 
-/// Runs `command` with its output collected; this process goes there and comes back.
+/// Runs `command` with its output collected. A thread goes there, as not everybody who may go may come back.
 fn inside(target: &Target, command: &mut Command) -> Result<std::io::Result<Output>> {
-    let home = fs::File::open("/proc/self/ns/net").context(|| "open the own network namespace")?;
-    setns(&target.netns, CloneFlags::CLONE_NEWNET).context(|| format!("enter {}", target.title))?;
-    let output = command.output();
-    setns(&home, CloneFlags::CLONE_NEWNET).context(|| "return to the own network namespace")?;
-    Ok(output)
+    let run = || {
+        setns(&target.netns, CloneFlags::CLONE_NEWNET).context(|| format!("enter {}", target.title))?;
+        Ok(command.output())
+    };
+    let ended = thread::scope(|scope| scope.spawn(run).join());
+    ended.unwrap_or_else(|_| Err(Error::new(format!("the thread that went into {} has failed", target.title))))
 }
 
 /// Mounts the container's files over the host's, for this process and its children only.

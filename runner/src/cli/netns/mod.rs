@@ -14,6 +14,7 @@ use crate::net::pin;
 use crate::netns::scan::Scan;
 use crate::netns::target::Target;
 use crate::netns::wire;
+use crate::rootless;
 use crate::spec::Dirs;
 use crate::state::Store;
 
@@ -89,6 +90,7 @@ impl Netns {
 
 impl Attach {
     fn run(&self, store: &Store, dirs: &Dirs) -> Result<u8> {
+        rootless::network::refuse("netns attach")?;
         let target = Target::find(&self.target, store, dirs)?;
         let asked = wire::Attach {
             bridge: &self.bridge,

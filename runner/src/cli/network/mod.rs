@@ -15,6 +15,7 @@ use crate::id::Name;
 use crate::net::attach::Wishes;
 use crate::net::create::{Creation, Driver};
 use crate::net::{link, remove};
+use crate::rootless;
 use crate::spec::{Dirs, Hostname, Mac};
 use crate::state::Store;
 
@@ -120,6 +121,9 @@ struct Connect {
 impl Network {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
         let store = || Store::open(dirs);
+        if let Some(name) = self.making() {
+            rootless::network::refuse(&format!("network {name}"))?;
+        }
         match &self.command {
             Command::Ls(ls) => ls.run(dirs),
             Command::Inspect(inspect) => inspect.run(dirs),
@@ -133,6 +137,18 @@ impl Network {
                 remove::prune(&store()?, dirs)?.iter().for_each(|name| println!("{name}"));
                 Ok(0)
             }
+        }
+    }
+}
+
+impl Network {
+    /// The command's name, if it makes or changes something of the host's.
+    fn making(&self) -> Option<&'static str> {
+        match &self.command {
+            Command::Create(_) => Some("create"),
+            Command::Connect(_) => Some("connect"),
+            Command::Disconnect { .. } => Some("disconnect"),
+            _ => None,
         }
     }
 }

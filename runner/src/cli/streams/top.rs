@@ -48,7 +48,8 @@ impl Top {
         let known = [&USUAL[..], &namespaces].concat();
         let usual = if self.ns { [&[USUAL[1]][..], &namespaces, &[USUAL[7]]].concat() } else { USUAL.to_vec() };
         let format = Format::new(self.format.as_deref(), &usual, &known)?;
-        let rows: Vec<_> = top::rows(&view.cgroups).iter().map(row).collect();
+        let rows: Vec<_> =
+            top::rows(&view.cgroups, view.run.as_ref().map_or(0, |run| run.pid)).iter().map(row).collect();
         print!("{}", format.render(&rows)?);
         Ok(0)
     }

@@ -20,6 +20,7 @@ mod files;
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -105,12 +106,19 @@ fn cut_bounding(keep: CapabilitySet) -> Result<()> {
     Ok(())
 }
 
+/// Whether nobody may set groups in this process' user namespace, and so in none below it. It is looked up once: who is on the
+/// way into a container asks before, as /proc does not know that process inside.
+pub(crate) fn groups_are_fixed() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny"))
+}
+
 fn change_ids(account: &Account) -> Result<()> {
     let groups: Vec<_> = account.groups.iter().copied().map(Gid::from_raw).collect();
     match setgroups(&groups) {
         // A user namespace of one group, made by somebody without rights: groups can be neither had nor left there, as leaving one
         // may open what its members are kept from (CVE-2018-7169).
-        Err(Errno::EPERM) if fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny") => {
+        Err(Errno::EPERM) if groups_are_fixed() => {
             if account.groups_asked {
                 return Err(Error::new(
                     "--group-add: the kernel lets no groups be set in a user namespace of one group (/etc/subgid lends more)",

@@ -1,4 +1,4 @@
-//! Images come from a registry: Debian's own, on loopback in the test's network namespace.
+//! Images come from a registry and go there: Debian's own, on loopback in the test's network namespace.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a registry that cannot be started is a failed test")]
 
@@ -23,7 +23,7 @@ impl Registry {
         fs::write(sandbox.path("htpasswd"), "me:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n")
             .unwrap();
         let config = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: registry}}}}\nhttp: {{addr: '127.0.0.1:5000'}}\n{auth}\n"
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: registry}}}}\nhttp: {{addr: ':5000'}}\n{auth}\n"
         );
         fs::write(sandbox.path("registry.yml"), config).unwrap();
         let mut command = Command::new("docker-registry");
@@ -51,7 +51,10 @@ fn sh(sandbox: &Sandbox, script: &str) -> String {
 }
 
 fn xnet(sandbox: &Sandbox, args: &[&str]) -> Ended {
-    let mut command = sandbox.command(args);
+    run(sandbox, sandbox.command(args))
+}
+
+fn run(sandbox: &Sandbox, mut command: Command) -> Ended {
     for proxy in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(proxy);
     }
@@ -164,4 +167,92 @@ fn a_registry_that_wants_to_know_us_is_told_who_we_are() {
     fs::create_dir(sandbox.path("docker")).unwrap();
     fs::write(sandbox.path("docker/config.json"), r#"{"auths":{"localhost:5000":{"auth":"bWU6c2VjcmV0"}}}"#).unwrap();
     xnet(&sandbox, &["pull", "-q", name]).expect(0, name);
+}
+
+/// An image of two layers, called `x`, and its id.
+fn make(sandbox: &Sandbox) -> String {
+    sh(sandbox, "mkdir -p tree/etc; echo hello > tree/etc/motd; cp /bin/busybox tree/etc");
+    xnet(sandbox, &["import", &sandbox.path("tree").display().to_string(), "base"]).code_is_not(125);
+    xnet(sandbox, &["create", "--net=none", "--name=c", "base", "/etc/busybox", "true"]).code_is_not(125);
+    xnet(sandbox, &["cp", &sandbox.path("tree/etc/motd").display().to_string(), "c:/added"]).expect(0, "");
+    xnet(sandbox, &["commit", "c", "x"]).code_is_not(1);
+    xnet(sandbox, &["rm", "c"]).expect(0, "c");
+    id(sandbox, "x")
+}
+
+/// Requirement: F-pull, S4-10.
+#[test]
+fn an_image_is_pushed_once_and_comes_back_as_it_was() {
+    let sandbox = Sandbox::new();
+    let made = make(&sandbox);
+    let _registry = Registry::start(&sandbox, false);
+    let push = |args: &[&str]| {
+        let ended = xnet(&sandbox, &[&["push"], args].concat());
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let count = |what: &str| ended.stderr.matches(what).count();
+        (ended.stdout.clone(), count("sending"), count("has it"))
+    };
+    let (said, sent, there) = push(&["x", "localhost:5000/a/y:1"]);
+    let digest = said.lines().next().and_then(|line| line.strip_prefix("Digest: ")).expect("a digest").to_owned();
+    assert_eq!((said, sent, there), (format!("Digest: {digest}\nlocalhost:5000/a/y:1\n"), 3, 0));
+    // Nothing is sent twice, not even for another repository of the registry, or for the image below.
+    assert_eq!(push(&["x", "localhost:5000/a/y:2"]).1, 0);
+    assert_eq!(push(&["x", "localhost:5000/z"]).1, 0);
+    xnet(&sandbox, &["tag", "base", "localhost:5000/a/y:base"]).expect(0, "");
+    let (_, sent, there) = push(&["localhost:5000/a/y:base"]);
+    assert_eq!((sent, there), (1, 1), "its configuration is its own, its layer is there");
+    assert_eq!(push(&["-q", "x", "localhost:5000/z"]).0, format!("{digest}\n"));
+    // Into another store.
+    let other = |args: &[&str]| {
+        let mut command = sandbox.command(args);
+        command.env("XNET_ROOT", sandbox.path("other"));
+        run(&sandbox, command)
+    };
+    for name in [format!("localhost:5000/z@{digest}"), "localhost:5000/a/y:2".to_owned()] {
+        let pulled = other(&["pull", &name]);
+        assert_eq!((pulled.code, pulled.stdout), (0, format!("Digest: {digest}\n{name}\n")), "{}", pulled.stderr);
+        other(&["image", "inspect", "-f", "{{.Id}}", &name]).expect(0, &made);
+    }
+    let tree = |command: Ended| (command.code, command.stdout);
+    assert_eq!(
+        tree(other(&["image", "export", "localhost:5000/a/y:2"])),
+        tree(xnet(&sandbox, &["image", "export", "x"]))
+    );
+    // Somebody else reads the same.
+    let seen = "skopeo inspect --tls-verify=false --format '{{.Digest}}' docker://localhost:5000/a/y:1";
+    assert_eq!(sh(&sandbox, seen), digest);
+    let taken = "skopeo --insecure-policy copy --src-tls-verify=false docker://localhost:5000/a/y:1 oci:taken:x >&2; \
+        sed 's/.*\"digest\":\"\\(sha256:[0-9a-f]*\\)\".*/\\1/' taken/index.json";
+    assert_eq!(sh(&sandbox, taken), digest);
+    let digests = xnet(&sandbox, &["image", "inspect", "-f", "{{json .RepoDigests}}", "x"]).stdout;
+    assert!(digests.contains(&format!("localhost:5000/a/y@{digest}")), "{digests}");
+}
+
+/// Requirement: F-pull, P-18.
+#[test]
+fn what_cannot_be_pushed_is_refused() {
+    let sandbox = Sandbox::new();
+    let made = make(&sandbox);
+    let _registry = Registry::start(&sandbox, true);
+    let refused = |args: &[&str], why: &str| {
+        let ended = xnet(&sandbox, &[&["image", "push"], args].concat());
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{}", ended.stderr);
+        assert!(ended.stderr.contains(why), "{}", ended.stderr);
+    };
+    let name = "localhost:5000/y:1";
+    refused(&["absent", name], "absent");
+    refused(&[&made[7..19]], "say where to");
+    refused(&["x", &format!("localhost:5000/y@{made}")], "pinned by a digest");
+    refused(&["x", "localhost:5001/y"], "Connection refused");
+    refused(&["x", name], "login");
+    refused(&["--creds=me:wrong", "x", name], "login");
+    // The registry is not encrypted, which only this machine may do without.
+    sh(&sandbox, "ip address add 10.9.9.9/32 dev lo");
+    refused(&["--creds=me:secret", "x", "10.9.9.9:5000/y"], "error sending request");
+    assert!(!sandbox.path("registry/docker").exists(), "something was sent");
+    for options in
+        [&["--creds=me:secret", "x", name][..], &["--creds=me:secret", "--tls-verify=false", "x", "10.9.9.9:5000/y"]]
+    {
+        assert_eq!(xnet(&sandbox, &[&["push", "-q"], options].concat()).code, 0);
+    }
 }

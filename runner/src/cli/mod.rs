@@ -137,6 +137,8 @@ enum Command {
     Load(image::Load),
     /// Bring in an image from a registry
     Pull(image::Pull),
+    /// Send an image to a registry
+    Push(image::Push),
     /// Write images into an archive
     Save(image::Save),
     /// Give an image another name
@@ -316,6 +318,7 @@ impl Command {
             Self::Import(import) => import.run(&dirs),
             Self::Load(load) => load.run(&dirs),
             Self::Pull(pull) => pull.run(&dirs),
+            Self::Push(push) => push.run(&dirs),
             Self::Save(save) => save.run(&dirs),
             Self::Tag(tag) => tag.run(&dirs),
             Self::History(history) => history.run(&dirs),

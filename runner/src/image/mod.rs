@@ -15,7 +15,7 @@ pub mod limits;
 pub mod load;
 pub mod manifest;
 pub mod name;
-pub mod pull;
+pub mod registry;
 pub mod save;
 pub mod store;
 pub mod tar;

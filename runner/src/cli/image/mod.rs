@@ -4,10 +4,12 @@ mod archive;
 mod list;
 mod manage;
 mod pull;
+mod push;
 
 use clap::{Args, Subcommand};
 
 use crate::error::Result;
+use crate::image::registry::{Access, Credentials};
 use crate::image::{Limits, Store};
 use crate::spec::{Dirs, parse_bytes};
 
@@ -15,6 +17,7 @@ pub(super) use archive::{Import, Load, Save};
 pub(super) use list::{History, List};
 pub(super) use manage::{Remove, Tag};
 pub(super) use pull::Pull;
+pub(super) use push::Push;
 
 /// What to do with images.
 #[derive(Debug, Args)]
@@ -31,6 +34,8 @@ enum Command {
     Load(Load),
     /// Bring in an image from a registry
     Pull(Pull),
+    /// Send an image to a registry
+    Push(Push),
     /// Write images into an archive
     Save(Save),
     /// Write an image's root file system into a tar
@@ -57,6 +62,7 @@ impl Image {
             Command::Import(import) => import.run(dirs),
             Command::Load(load) => load.run(dirs),
             Command::Pull(pull) => pull.run(dirs),
+            Command::Push(push) => push.run(dirs),
             Command::Save(save) => save.run(dirs),
             Command::Export(export) => export.run(dirs),
             Command::Ls(list) => list.run(dirs),
@@ -66,6 +72,23 @@ impl Image {
             Command::Prune(prune) => prune.run(dirs),
             Command::History(history) => history.run(dirs),
         }
+    }
+}
+
+/// How to speak with a registry.
+#[derive(Debug, Args)]
+struct AccessFlags {
+    /// Insist on a good certificate; false allows any, and plain HTTP. A registry on localhost may always do without
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    tls_verify: bool,
+    /// Who to be to the registry, instead of whom ~/.docker/config.json names
+    #[arg(long, value_name = "USER:PASSWORD")]
+    creds: Option<Credentials>,
+}
+
+impl AccessFlags {
+    fn access(&self) -> Access {
+        Access { verify: self.tls_verify, credentials: self.creds.clone() }
     }
 }
 

@@ -166,6 +166,17 @@ impl Store {
         index.write(&self.index_path())
     }
 
+    /// Notes that `pinned` means the image, too, because it is there now.
+    pub(super) fn note_origin(&self, image: &Digest, pinned: &Reference) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        match index.images.get_mut(image) {
+            Some(record) if !record.digests.contains(pinned) => record.digests.push(pinned.clone()),
+            _ => return Ok(()),
+        }
+        index.write(&self.index_path())
+    }
+
     /// The manifest of an image.
     pub(super) fn manifest(&self, digest: &Digest) -> Result<Manifest> {
         decode(&self.document(digest)?, "the image's manifest")

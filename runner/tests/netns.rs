@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use node::{end, ip, node, xnet};
-use sandbox::{Ended, Sandbox};
+use sandbox::{Ended, Sandbox, eventually};
 use serde_json::Value;
 
 const STAY: &str = "echo up; exec sleep 1000";
@@ -112,6 +112,39 @@ fn two_isolated_containers_meet_when_they_are_connected() {
     xnet(&sandbox, &["netns", "connect", "a", "a"]).expect_refusal(125, "in the same network namespace");
     end(a);
     end(b);
+}
+
+/// Requirement: S1-N.
+#[test]
+fn a_pair_joins_any_two_namespaces_or_one_with_itself() {
+    let sandbox = node();
+    ip("netns add lab");
+    let web = sandbox.start(&["--net=none", "--name=web"], STAY);
+    let pair = |args: &[&str]| xnet(&sandbox, &[&["netns", "pair"], args].concat());
+    let links = |name: &str| xnet(&sandbox, &["netns", "exec", name, "ip", "-brief", "link"]).stdout;
+    // A container and a name, with the names of the article.
+    pair(&["web", "lab", "--names=veth0_11,veth1_11", "--subnet=10.1.1.0/30"]).expect(0, "web:veth0_11 lab:veth1_11");
+    let ping = ["netns", "exec", "lab", "ping", "-c1", "-W5", "10.1.1.1"];
+    assert_eq!(xnet(&sandbox, &ping).code, 0, "{}{}", links("web"), links("lab"));
+    // Links only, and names that are free.
+    pair(&["web", "lab"]).expect(0, "web:veth0 lab:veth0");
+    pair(&["lab", "lab"]).expect(0, "lab:veth1 lab:veth2");
+    assert!(links("lab").contains("veth1@veth2 ") && links("lab").matches("UP").count() >= 4, "{}", links("lab"));
+    let told = pair(&["--explain", "lab", "web"]);
+    assert!(told.stdout.contains(" type veth peer name veth1 netns ") && told.stdout.lines().count() == 3, "{told:?}");
+    // What is refused leaves nothing.
+    let before = (links("web"), links("lab"));
+    pair(&["web", "lab", "--names=one"]).expect_refusal(125, "two names are expected");
+    pair(&["web", "lab", "--names=lo,x"]).expect_refusal(125, "there is a link lo in the namespace already");
+    pair(&["lab", "lab", "--names=x,x"]).expect_refusal(125, "there is a link x in the namespace already");
+    pair(&["web", "lab", "--names=a/b,x"]).expect_refusal(125, "interface name contains /");
+    pair(&["web", "lab", "--subnet=10.1.1.0/31"]).expect_refusal(125, "no room for two addresses");
+    pair(&["web", "nobody"]).expect_refusal(125, "neither host, a running container");
+    assert_eq!(before, (links("web"), links("lab")));
+    // It goes with a namespace of its ends.
+    end(web);
+    eventually("both ends are gone", || !links("lab").contains("veth1_11"));
+    sandbox.assert_clean();
 }
 
 /// Requirement: S0-W1, S0-W3.

@@ -1,10 +1,11 @@
-//! Veth pairs by hand: from a namespace to a bridge, or to another namespace.
+//! Veth pairs by hand: from a namespace to a bridge, to another namespace, or to itself.
 //!
 //! What is made dies with the namespace: no record is kept, and nothing has to be undone.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
+use cni::IfName;
 use cni::owner::prefixed_hash;
 use ipnetwork::{IpNetwork, Ipv4Network};
 use kernel::link::{self, Link, NewEnd, new_veth};
@@ -33,7 +34,7 @@ pub(crate) fn attach(target: &Target, asked: &Attach<'_>) -> Result<Vec<String>>
     let bridge = host.link(asked.bridge).map_err(refused)?.filter(|link| link.is("bridge"));
     let bridge = bridge.ok_or_else(|| Error::new(format!("the host has no bridge {}", asked.bridge)))?;
     let gateway = asked.address.map(|address| gateway(&mut host, &bridge, address, asked.gateway)).transpose()?;
-    let ifname = next_name(&mut inside, asked.ifname)?;
+    let ifname = next_name(&mut inside, "eth", asked.ifname, None)?;
     let near = end(&prefixed_hash("veth", &format!("{} {ifname}", target.ip_name()), 12), Some(bridge.mtu));
     let mut far = end(&ifname, Some(bridge.mtu));
     if let Some(IpNetwork::V4(v4)) = asked.address {
@@ -116,36 +117,80 @@ fn configure(
 /// `RT_TABLE_MAIN`.
 const MAIN: u32 = 254;
 
-/// Connects two namespaces with each other, and gives either end an address of a network of two. Answers the equivalent
-/// `ip` commands.
+/// What was asked for of a pair between two namespaces.
+#[derive(Debug)]
+pub(crate) struct Pair<'a> {
+    /// What the ends are called; by default the first free ones of `PREFIX0`, `PREFIX1`, ...
+    pub(crate) names: [Option<&'a str>; 2],
+    pub(crate) prefix: &'static str,
+    pub(crate) addresses: Addresses,
+}
+
+/// The addresses of the two ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Addresses {
+    /// None: links only.
+    None,
+    /// The first two of a network that is free on both sides.
+    Free,
+    /// The first two of this network.
+    Of(Ipv4Network),
+}
+
+/// A pair that has been made: its ends, and the equivalent `ip` commands.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) ends: [String; 2],
+    pub(crate) steps: Vec<String>,
+}
+
+/// Connects two namespaces with each other, and gives either end an address of a network of two.
 ///
 /// # Errors
 /// They are the same, or the kernel refuses.
-pub(crate) fn connect(a: &Target, b: &Target, network: Option<Ipv4Network>) -> Result<Vec<String>> {
+pub(crate) fn connect(a: &Target, b: &Target, network: Option<Ipv4Network>) -> Result<Made> {
     if join_inode(a)? == join_inode(b)? {
         return Err(Error::new(format!("{} and {} are in the same network namespace", a.title, b.title)));
     }
+    let addresses = network.map_or(Addresses::Free, Addresses::Of);
+    pair(a, b, &Pair { names: [None, None], prefix: "eth", addresses })
+}
+
+/// Makes a veth pair with one end in either namespace; they may be the same.
+///
+/// # Errors
+/// A name is taken, the network is too small, or the kernel refuses. Nothing is left then.
+pub(crate) fn pair(a: &Target, b: &Target, asked: &Pair<'_>) -> Result<Made> {
     let (mut first, mut second) = (enter(a)?, enter(b)?);
-    let network = match network {
-        Some(network) if network.prefix() <= 30 => network,
-        Some(network) => return Err(Error::new(format!("{network} has no room for two addresses"))),
-        None => free_pair(&mut first, &mut second)?,
+    let [left, right] = match asked.addresses {
+        Addresses::None => [None, None],
+        Addresses::Free => two_of(free_pair(&mut first, &mut second)?)?,
+        Addresses::Of(network) => two_of(network)?,
     };
-    let (one, other) = (next_name(&mut first, None)?, next_name(&mut second, None)?);
-    let bits = u32::from(network.network());
-    let at =
-        |n: u32| Ipv4Network::new((bits + n).into(), network.prefix()).map_err(|error| Error::new(error.to_string()));
-    let (left, right) = (IpNetwork::V4(at(1)?), IpNetwork::V4(at(2)?));
+    let one = next_name(&mut first, asked.prefix, asked.names[0], None)?;
+    let same = join_inode(a)? == join_inode(b)?;
+    let other = next_name(&mut second, asked.prefix, asked.names[1], same.then_some(one.as_str()))?;
     first.call(new_veth(&end(&one, None), None, &end(&other, None), b.netns.as_fd())).map_err(refused)?;
     let (x, y) = (a.ip_name(), b.ip_name());
     let mut steps = vec![format!("ip -n {x} link add {one} type veth peer name {other} netns {y}")];
-    let done = configure(&mut first, &one, Some(left), None, &x, &mut steps)
-        .and_then(|()| configure(&mut second, &other, Some(right), None, &y, &mut steps));
+    let done = configure(&mut first, &one, left, None, &x, &mut steps)
+        .and_then(|()| configure(&mut second, &other, right, None, &y, &mut steps));
     if let Err(error) = done {
         let _ = first.call(link::del(&one));
         return Err(error);
     }
-    Ok(steps)
+    Ok(Made { ends: [one, other], steps })
+}
+
+/// The first two addresses of a network.
+fn two_of(network: Ipv4Network) -> Result<[Option<IpNetwork>; 2]> {
+    if network.prefix() > 30 {
+        return Err(Error::new(format!("{network} has no room for two addresses")));
+    }
+    let bits = u32::from(network.network());
+    let at =
+        |n: u32| Ipv4Network::new((bits + n).into(), network.prefix()).map_err(|error| Error::new(error.to_string()));
+    Ok([Some(IpNetwork::V4(at(1)?)), Some(IpNetwork::V4(at(2)?))])
 }
 
 /// A /30 of 169.254.0.0/16 that neither side has a route to.
@@ -180,15 +225,19 @@ fn index(handle: &mut Handle, name: &str) -> Result<u32> {
     found.map(|link| link.index).ok_or_else(|| Error::new(format!("link {name} is gone")))
 }
 
-/// The name asked for, if it is free, or the first of eth0, eth1, ... that is.
-fn next_name(inside: &mut Handle, asked: Option<&str>) -> Result<String> {
-    let names: Vec<String> = inside.links().map_err(refused)?.into_iter().map(|link| link.name).collect();
+/// The name asked for, if it is free, or the first of `PREFIX0`, `PREFIX1`, ... that is. `promised` will be taken, too.
+fn next_name(inside: &mut Handle, prefix: &str, asked: Option<&str>, promised: Option<&str>) -> Result<String> {
+    let mut names: Vec<String> = inside.links().map_err(refused)?.into_iter().map(|link| link.name).collect();
+    names.extend(promised.map(str::to_owned));
     match asked {
         Some(name) if names.iter().any(|taken| taken == name) => {
             Err(Error::new(format!("there is a link {name} in the namespace already")))
         }
-        Some(name) => Ok(name.to_owned()),
-        None => Ok((0..).map(|n| format!("eth{n}")).find(|name| !names.contains(name)).unwrap_or_default()),
+        Some(name) => {
+            let checked = name.parse::<IfName>().context(|| format!("the name {name:?} for a link"))?;
+            Ok(checked.as_str().to_owned())
+        }
+        None => Ok((0..).map(|n| format!("{prefix}{n}")).find(|name| !names.contains(name)).unwrap_or_default()),
     }
 }
 

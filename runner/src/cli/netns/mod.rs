@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use clap::{Args, Subcommand};
 use ipnetwork::{IpNetwork, Ipv4Network};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::net::pin;
 use crate::netns::scan::Scan;
 use crate::netns::target::Target;
-use crate::netns::wire;
+use crate::netns::wire::{self, Addresses};
 use crate::rootless;
 use crate::spec::Dirs;
 use crate::state::Store;
@@ -36,6 +36,8 @@ enum Command {
     Attach(Attach),
     /// Connect two namespaces with each other, by a veth pair
     Connect(Connect),
+    /// Make a veth pair, with one end in each of two namespaces
+    Pair(Pair),
     /// Remove names of containers that are gone
     Prune,
 }
@@ -75,6 +77,23 @@ struct Connect {
     explain: bool,
 }
 
+#[derive(Debug, Args)]
+struct Pair {
+    /// Where the first end is, as for attach
+    a: String,
+    /// Where the second end is; it may be the same namespace
+    b: String,
+    /// What the two ends are called; by default the first free ones of veth0, veth1, ...
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',', num_args = 1)]
+    names: Vec<String>,
+    /// Give them the first two addresses of this network; without it they are links only
+    #[arg(long, value_name = "CIDR")]
+    subnet: Option<Ipv4Network>,
+    /// Print the equivalent `ip` commands instead of the two ends
+    #[arg(long)]
+    explain: bool,
+}
+
 impl Netns {
     pub(super) fn run(&self, dirs: &Dirs) -> Result<u8> {
         let store = Store::open(dirs)?;
@@ -83,6 +102,7 @@ impl Netns {
             Command::Exec(exec) => exec.run(&store, dirs),
             Command::Attach(attach) => attach.run(&store, dirs),
             Command::Connect(connect) => connect.run(&store, dirs),
+            Command::Pair(pair) => pair.run(&store, dirs),
             Command::Prune => prune(&store, dirs),
         }
     }
@@ -107,8 +127,27 @@ impl Attach {
 impl Connect {
     fn run(&self, store: &Store, dirs: &Dirs) -> Result<u8> {
         let (a, b) = (Target::find(&self.a, store, dirs)?, Target::find(&self.b, store, dirs)?);
-        let steps = wire::connect(&a, &b, self.subnet).context(|| format!("connect {} with {}", a.title, b.title))?;
-        print(&steps, self.explain);
+        let made = wire::connect(&a, &b, self.subnet).context(|| format!("connect {} with {}", a.title, b.title))?;
+        print(&made.steps, self.explain);
+        Ok(0)
+    }
+}
+
+impl Pair {
+    fn run(&self, store: &Store, dirs: &Dirs) -> Result<u8> {
+        let names = match self.names.as_slice() {
+            [] => [None, None],
+            [a, b] => [Some(a.as_str()), Some(b.as_str())],
+            _ => return Err(Error::new("--names: a pair has two ends, so two names are expected: A,B")),
+        };
+        let (a, b) = (Target::find(&self.a, store, dirs)?, Target::find(&self.b, store, dirs)?);
+        let addresses = self.subnet.map_or(Addresses::None, Addresses::Of);
+        let made = wire::pair(&a, &b, &wire::Pair { names, prefix: "veth", addresses });
+        let made = made.context(|| format!("make a pair between {} and {}", a.title, b.title))?;
+        match self.explain {
+            true => print(&made.steps, true),
+            false => println!("{}:{} {}:{}", a.title, made.ends[0], b.title, made.ends[1]),
+        }
         Ok(0)
     }
 }

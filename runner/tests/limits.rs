@@ -3,6 +3,7 @@
 mod sandbox;
 
 use std::fs;
+use std::path::PathBuf;
 
 use sandbox::{Sandbox, groups};
 
@@ -56,6 +57,22 @@ fn the_container_is_in_its_group_while_it_runs_and_the_group_is_gone_afterwards(
     }
     running.end_input();
     assert_eq!(running.wait(), 0);
+    sandbox.assert_clean();
+}
+
+/// Requirement: S1-C1, P-36.
+#[test]
+fn without_a_parent_the_group_is_at_the_top() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.xnet(&["run", "-d", "--net=none", "--", "sleep", "1000"]).stdout.trim_end().to_owned();
+    let pid = sandbox.xnet(&["inspect", "-f", "{{.State.Pid}}", &id]).stdout;
+    let group = format!("xnet-{id}");
+    let all = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim_end())).unwrap();
+    let in_it = all.lines().filter(|line| line.ends_with(&format!("/{group}"))).count();
+    assert_eq!(groups(&group).len(), in_it, "{all}");
+    assert!(in_it > 0, "{all}");
+    sandbox.xnet(&["rm", "-f", &id]).expect(0, &id);
+    assert_eq!(groups(&group), Vec::<PathBuf>::new());
     sandbox.assert_clean();
 }
 

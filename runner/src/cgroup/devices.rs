@@ -281,9 +281,9 @@ mod tests {
             mount: dir.path().into(),
             below: PathBuf::new(),
         }];
-        let group = Group::new(&hierarchies, &"xnet".parse().unwrap(), &"one".parse().unwrap());
+        let group = Group::new(&hierarchies, None, &"one".parse().unwrap());
         group.create(&Limits::default()).unwrap();
-        let file = |name: &str| dir.path().join("xnet/one").join(name);
+        let file = |name: &str| dir.path().join("xnet-one").join(name);
         ["devices.allow", "devices.deny"].iter().for_each(|name| fs::write(file(name), "").unwrap());
         assert!(group.guard_devices(&usual()).unwrap());
         // A plain file keeps one write behind the other.
@@ -302,7 +302,7 @@ mod tests {
             return;
         };
         let (parent, hierarchies) = (Name::random().unwrap(), [unified]);
-        let group = Group::new(&hierarchies, &parent, &"one".parse().unwrap());
+        let group = Group::new(&hierarchies, Some(&parent), &"one".parse().unwrap());
         group.create(&Limits::default()).unwrap();
         let rules: Vec<Rule> = ["c 1:3 rw", "c 1:5 r", "c *:* m"].iter().map(|rule| rule.parse().unwrap()).collect();
         let deny = Rule { allow: false, ..rules[0] };

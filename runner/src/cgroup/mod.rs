@@ -1,9 +1,12 @@
 //! Control groups, on version 1, version 2, and both at once.
 //!
 //! Nothing is assumed about names or places. The hierarchies are what /proc/self/cgroup and the mount table say, and
-//! a container gets a group of the same name, `PARENT/ID`, in every one of them: limits go where the controller
-//! lives, and the version 2 group, if there is one, serves the life cycle even without controllers: a child is born
-//! into it, and everything in it can be killed at once.
+//! a container gets a group of the same name in every one of them: limits go where the controller lives, and the
+//! version 2 group, if there is one, serves the life cycle even without controllers: a child is born into it, and
+//! everything in it can be killed at once.
+//!
+//! The name is `xnet-ID`, at the top. A directory for all of them would have to be made and removed in every hierarchy by
+//! the first and the last; who wants one gives it by `--cgroup-parent`, and the group is `PARENT/ID`.
 //!
 //! Limits are written before anybody is in the group. Whatever is made here is first named in the container's log,
 //! so that it can be removed by somebody else. All functions work below the mount points that they are
@@ -88,13 +91,15 @@ impl<'a> Group<'a> {
     pub(crate) fn of(hierarchies: &'a [Hierarchy], spec: &Spec) -> Self {
         match &spec.scope {
             Some(unit) => Self::at(hierarchies, &unit.path()),
-            None => Self::new(hierarchies, &spec.cgroup_parent, &spec.id),
+            None => Self::new(hierarchies, spec.cgroup_parent.as_ref(), &spec.id),
         }
     }
 
-    /// `PARENT/ID`.
-    pub(crate) fn new(hierarchies: &'a [Hierarchy], parent: &Name, id: &Name) -> Self {
-        Self::at(hierarchies, &Path::new(parent.as_str()).join(id.as_str()))
+    /// `PARENT/ID`, or `xnet-ID` without a parent.
+    pub(crate) fn new(hierarchies: &'a [Hierarchy], parent: Option<&Name>, id: &Name) -> Self {
+        let path =
+            parent.map_or_else(|| at_the_top(id.as_str()), |parent| Path::new(parent.as_str()).join(id.as_str()));
+        Self::at(hierarchies, &path)
     }
 
     /// The group at `path`, relative and without `..`, below the root of each hierarchy.
@@ -198,34 +203,30 @@ impl<'a> Group<'a> {
     fn create_in(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<PathBuf> {
         let dir = self.dir(hierarchy);
         let mut attempts = ATTEMPTS;
-        loop {
+        let is_new = loop {
             match self.prepare_parent(hierarchy, settings).and_then(|()| self.make(&dir)) {
-                Ok(()) => break,
+                Ok(is_new) => break is_new,
                 // Another container's end has removed the parent in this moment.
                 Err(_) if attempts > 0 && !dir.parent().is_some_and(Path::exists) => attempts -= 1,
                 Err(error) => return Err(error),
             }
-        }
+        };
         if matches!(hierarchy.kind, Kind::V1 { .. }) {
-            v1::inherit_cpuset(hierarchy, &dir)?;
+            v1::inherit_cpuset(hierarchy, &dir, is_new)?;
         }
         settings.iter().try_for_each(|setting| setting.write(&dir))?;
         Ok(dir)
     }
 
-    fn make(&self, dir: &Path) -> Result<()> {
-        if self.prepared && dir.is_dir() { Ok(()) } else { make(dir) }
+    fn make(&self, dir: &Path) -> Result<bool> {
+        if self.prepared && dir.is_dir() { Ok(false) } else { make(dir) }
     }
 
     fn prepare_parent(&self, hierarchy: &Hierarchy, settings: &[Setting]) -> Result<()> {
         let parents = self.path.parent().unwrap_or(Path::new(""));
-        let dir = hierarchy.top().join(parents);
-        match fs::create_dir(&dir) {
-            Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(&dir),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            made => made,
+        if parents != Path::new("") {
+            make_all(&hierarchy.top().join(parents))?;
         }
-        .context(|| format!("make the cgroup {}", dir.display()))?;
         let wanted: Vec<_> = settings.iter().map(|setting| hierarchy.own_name(&setting.controller)).collect();
         let mut level = hierarchy.top();
         if hierarchy.kind == Kind::V2 {
@@ -234,7 +235,7 @@ impl<'a> Group<'a> {
         for name in parents {
             level.push(name);
             match &hierarchy.kind {
-                Kind::V1 { .. } => v1::inherit_cpuset(hierarchy, &level)?,
+                Kind::V1 { .. } => v1::inherit_cpuset(hierarchy, &level, false)?,
                 Kind::V2 => v2::enable(&level, &wanted)?,
             }
         }
@@ -253,14 +254,32 @@ impl Hierarchy {
     }
 }
 
+/// How the names of groups begin that have no parent of ours.
+const PREFIX: &str = "xnet-";
+
+/// The group of the container `id` that was not given a parent.
+pub(crate) fn at_the_top(id: &str) -> PathBuf {
+    format!("{PREFIX}{id}").into()
+}
+
 /// How often a parent that others keep removing is made again.
 const ATTEMPTS: u32 = 100;
 
-/// An engine may have made it before; then nobody must be in it.
-fn make(dir: &Path) -> Result<()> {
+/// Most often only the last one is missing, or none.
+fn make_all(dir: &Path) -> Result<()> {
     match fs::create_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_empty(dir) => Ok(()),
-        made => made.context(|| format!("make the cgroup {}", dir.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => fs::create_dir_all(dir),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+    .context(|| format!("make the cgroup {}", dir.display()))
+}
+
+/// An engine may have made it before; then nobody must be in it. Answers whether it was not there.
+fn make(dir: &Path) -> Result<bool> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_empty(dir) => Ok(false),
+        made => made.map(|()| true).context(|| format!("make the cgroup {}", dir.display())),
     }
 }
 

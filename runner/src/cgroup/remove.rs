@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
+use super::PREFIX;
+
 /// How long processes may take to leave a group: the kernel takes them out some time after they have ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -80,9 +82,11 @@ fn remove_empty(dir: &Path) -> bool {
     gone
 }
 
-/// Not empty: another container's. Not permitted, not there: nothing of ours. A slice: systemd's.
+/// Not empty: another container's. Not permitted, not there: nothing of ours. A slice: systemd's. And a group at the top has
+/// none.
 fn remove_parent(dir: &Path) {
-    let parent = dir.parent().filter(|parent| parent.extension().is_none_or(|end| end != "slice"));
+    let is_nested = dir.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    let parent = dir.parent().filter(|parent| is_nested && parent.extension().is_none_or(|end| end != "slice"));
     let _ = parent.map(fs::remove_dir);
 }
 

@@ -237,9 +237,9 @@ mod tests {
     }
 
     fn stats(kind: Kind, root: &Path, files: &[(&str, &str)]) -> Stats {
-        write(&root.join("xnet/one"), files);
+        write(&root.join("xnet-one"), files);
         let hierarchies = [Hierarchy { kind, mount: root.to_owned(), below: PathBuf::new() }];
-        Group::new(&hierarchies, &"xnet".parse().unwrap(), &"one".parse().unwrap()).stats()
+        Group::new(&hierarchies, None, &"one".parse().unwrap()).stats()
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(old, new);
         assert_eq!(old.memory, Some(Memory { usage: 2000, peak: Some(5000), limit: None, oom_kills: 3 }));
         assert_eq!(old.io, Some(Io { read_bytes: 4097, write_bytes: 512, reads: 3, writes: 1 }));
-        assert_eq!(oom_kills(&[one.path().join("xnet/one"), two.path().join("xnet/one")]), 6);
+        assert_eq!(oom_kills(&[one.path().join("xnet-one"), two.path().join("xnet/one")]), 6);
     }
 
     #[test]

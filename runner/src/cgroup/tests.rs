@@ -41,7 +41,7 @@ fn a_hybrid_host_is_read_from_its_tables() {
 fn version_1_limits_land_in_the_controllers_own_hierarchies() {
     let mounts = [("cpu,cpuacct", "cgroup", "cpu,cpuacct"), ("memory", "cgroup", "memory"), ("pids", "cgroup", "pids")];
     let (dir, hierarchies) = fixture(&mounts, "3:cpu,cpuacct:/\n2:memory:/\n1:pids:/\n");
-    let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
+    let group = Group::new(&hierarchies, Some(&name("xnet")), &name("one"));
     let limits = Limits { memory: Some(32 << 20), millicpus: Some(500), pids: Some(7), ..Limits::default() };
     let (ones, two) = group.create(&limits).unwrap();
     assert_eq!((ones.len(), two), (3, None));
@@ -60,7 +60,7 @@ fn a_cpuset_is_filled_from_above() {
     for (file, text) in [("cpuset.cpus", "0-1\n"), ("cpuset.mems", "0\n"), ("xnet/cpuset.cpus", "\n")] {
         fs::write(at(file), text).unwrap();
     }
-    v1::inherit_cpuset(&hierarchies[0], &at("xnet")).unwrap();
+    v1::inherit_cpuset(&hierarchies[0], &at("xnet"), false).unwrap();
     assert_eq!(fs::read_to_string(at("xnet/cpuset.cpus")).unwrap(), "0-1");
 }
 
@@ -70,7 +70,7 @@ fn version_2_enables_what_is_asked_for_and_nothing_else() {
     let at = |path: &str| dir.path().join("cg").join(path);
     fs::write(at("cgroup.controllers"), "cpu memory pids\n").unwrap();
     fs::write(at("cgroup.subtree_control"), "pids\n").unwrap();
-    let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
+    let group = Group::new(&hierarchies, Some(&name("xnet")), &name("one"));
     let limits = Limits { memory: Some(64 << 20), millicpus: Some(1500), ..Limits::default() };
     let (control, missing) = group.controllers_to_enable(&limits).unwrap();
     assert_eq!((control, missing), (at("cgroup.subtree_control"), vec!["memory".to_owned(), "cpu".to_owned()]));
@@ -86,7 +86,7 @@ fn version_2_enables_what_is_asked_for_and_nothing_else() {
 #[test]
 fn a_limit_without_its_controller_is_an_error_that_names_it() {
     let (_dir, hierarchies) = fixture(&[("memory", "cgroup", "memory")], "1:memory:/\n");
-    let group = Group::new(&hierarchies, &name("xnet"), &name("one"));
+    let group = Group::new(&hierarchies, Some(&name("xnet")), &name("one"));
     let error = group.create(&Limits { pids: Some(1), ..Limits::default() }).unwrap_err();
     assert!(error.message.contains("\"pids\" is not available"), "{error}");
     assert!(!hierarchies[0].mount.join("xnet").exists());
@@ -96,7 +96,7 @@ fn a_limit_without_its_controller_is_an_error_that_names_it() {
 fn removal_takes_an_empty_parent_along_and_leaves_a_used_one() {
     let (dir, hierarchies) = fixture(&[("pids", "cgroup", "pids")], "1:pids:/\n");
     let (one, two) = (name("one"), name("two"));
-    let groups = [&one, &two].map(|id| Group::new(&hierarchies, &name("xnet"), id));
+    let groups = [&one, &two].map(|id| Group::new(&hierarchies, Some(&name("xnet")), id));
     for group in &groups {
         group.create(&Limits::default()).unwrap();
     }
@@ -130,7 +130,7 @@ fn a_version_1_group_is_killed_process_by_process() {
     };
     let parent = Name::random().unwrap();
     let hierarchies = [one];
-    let group = Group::new(&hierarchies, &parent, &name("one"));
+    let group = Group::new(&hierarchies, Some(&parent), &name("one"));
     let (dirs, _) = group.create(&Limits::default()).unwrap();
     let mut children: Vec<_> =
         (0..3).map(|_| std::process::Command::new("sleep").arg("1000").spawn().unwrap()).collect();

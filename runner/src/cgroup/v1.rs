@@ -82,15 +82,16 @@ fn cpu(limits: &Limits) -> Vec<Setting> {
     all
 }
 
-/// A new cpuset is empty, and nobody can join an empty one: it gets what the group above it has.
-pub(super) fn inherit_cpuset(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
+/// A new cpuset is empty, and nobody can join an empty one: it gets what the group above it has. One that is not `new` may
+/// have something of its own.
+pub(super) fn inherit_cpuset(hierarchy: &Hierarchy, dir: &Path, new: bool) -> Result<()> {
     if !hierarchy.has("cpuset") {
         return Ok(());
     }
     let Some(above) = dir.parent() else { return Ok(()) };
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let (from, to) = (above.join(file), dir.join(file));
-        if kernel_file::value(&to).is_ok_and(|text| text.trim().is_empty()) {
+        if new || kernel_file::value(&to).is_ok_and(|text| text.trim().is_empty()) {
             let value = kernel_file::value(&from).context(|| format!("read {}", from.display()))?;
             fs::write(&to, value.trim()).context(|| format!("write {}", to.display()))?;
         }

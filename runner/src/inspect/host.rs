@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::id::Name;
 use crate::spec::{
     CapabilitySet, Device, HostPort, Log, NamespaceMode, Seccomp, Security, Spec, ThrottleKind, Total, default_set,
 };
@@ -147,7 +148,7 @@ fn cpu_and_io(spec: &Spec) -> Map<String, Json> {
         "CpuShares": limits.cpu_shares.unwrap_or_default(),
         "Memory": limits.memory.unwrap_or_default(),
         "NanoCpus": limits.millicpus.unwrap_or_default() * 1_000_000,
-        "CgroupParent": spec.cgroup_parent,
+        "CgroupParent": spec.cgroup_parent.as_ref().map_or("", Name::as_str),
         "BlkioWeight": limits.blkio_weight.unwrap_or_default(),
         "BlkioWeightDevice": [],
         "BlkioDeviceReadBps": throttles(ThrottleKind::ReadBps),

@@ -94,8 +94,8 @@ pub struct Spec {
     pub net: Net,
     /// What it may use.
     pub limits: Limits,
-    /// `--cgroup-parent`: the group that the container's group is made in.
-    pub cgroup_parent: Name,
+    /// `--cgroup-parent`: the group that the container's group is made in, if not at the top.
+    pub cgroup_parent: Option<Name>,
     /// `--cgroup-manager systemd`: the scope that is the container's group.
     #[serde(default)]
     pub scope: Option<Unit>,

@@ -42,7 +42,7 @@ pub(in crate::cli) struct LimitFlags {
     /// Leave out limits that this host cannot keep, instead of refusing them
     #[arg(long)]
     ignore_missing_cgroup: bool,
-    /// The cgroup in which the container's own is made, xnet without; for systemd a slice, system.slice without
+    /// The cgroup in which the container's own is made, without at the top; for systemd a slice, system.slice without
     #[arg(long, value_name = "NAME")]
     cgroup_parent: Option<Name>,
     /// Who makes the container's cgroup: xnet itself, or systemd as a scope
@@ -97,12 +97,13 @@ pub(in crate::cli) struct CommonLimitFlags {
 
 impl LimitFlags {
     /// The parent of the container's group, and the scope that is its group if systemd makes it.
-    pub(in crate::cli) fn group(&self, id: &Name) -> Result<(Name, Option<Unit>)> {
-        let is_systemds = self.cgroup_manager == Manager::Systemd;
-        let usual = if is_systemds { USUAL_SLICE } else { "xnet" };
-        let parent = self.cgroup_parent.clone().map_or_else(|| usual.parse(), Ok)?;
-        let unit = is_systemds.then(|| Unit::new(parent.as_str(), "xnet", id.as_str())).transpose();
-        Ok((parent, unit.context(|| "--cgroup-parent")?))
+    pub(in crate::cli) fn group(&self, id: &Name) -> Result<(Option<Name>, Option<Unit>)> {
+        if self.cgroup_manager != Manager::Systemd {
+            return Ok((self.cgroup_parent.clone(), None));
+        }
+        let slice = self.cgroup_parent.clone().map_or_else(|| USUAL_SLICE.parse(), Ok)?;
+        let unit = Unit::new(slice.as_str(), "xnet", id.as_str()).context(|| "--cgroup-parent")?;
+        Ok((Some(slice), Some(unit)))
     }
 
     /// The limits that were asked for, and what is to be said of those that will not be kept: without root that is as it is, and no

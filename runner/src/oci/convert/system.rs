@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
+use crate::cgroup::at_the_top;
 use crate::cgroup::devices::DeviceKind;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Context, Error, Result};
@@ -28,7 +29,7 @@ pub(super) fn unit(path: Option<&Path>, id: &str) -> Result<Unit> {
 
 /// The group, relative to the root of every hierarchy.
 pub(super) fn group(path: Option<&Path>, id: &str) -> Result<PathBuf> {
-    let Some(path) = path.filter(|path| *path != Path::new("")) else { return Ok(Path::new("xnet").join(id)) };
+    let Some(path) = path.filter(|path| *path != Path::new("")) else { return Ok(at_the_top(id)) };
     let text = path.to_str().ok_or_else(|| Error::new("linux.cgroupsPath is not UTF-8"))?;
     let parts = path.components().filter(|part| *part != Component::RootDir && *part != Component::CurDir);
     let clean: PathBuf = parts.clone().collect();
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(of("/a/b").unwrap(), "a/b");
         assert_eq!(of("a/b").unwrap(), "a/b");
         assert_eq!(of("/kubepods/pod:1/x").unwrap(), "kubepods/pod:1/x");
-        assert_eq!(group(None, "web").unwrap(), Path::new("xnet/web"));
+        assert_eq!(group(None, "web").unwrap(), Path::new("xnet-web"));
         let scope = |text: &str| unit(Some(Path::new(text)), "web").map(|unit| unit.path().display().to_string());
         assert_eq!(scope(":cri:web").unwrap(), "system.slice/cri-web.scope");
         assert_eq!(unit(None, "web").unwrap().path(), Path::new("system.slice/xnet-web.scope"));

@@ -266,6 +266,9 @@ mod tests {
                 handle.call(neighbour::replace(index, address, Mac::new([2, 0, 0, 0, 0, 9]))).unwrap();
                 let shown = ip(&format!("neighbour show {address} dev a"));
                 assert!(shown.contains("lladdr 02:00:00:00:00:09 PERMANENT"), "{shown}");
+                let found = handle.exchange(&[neighbour::get(index, address)]).unwrap();
+                let known = neighbour::hardware_address(found[0].as_ref().unwrap());
+                assert_eq!(known, Some(Mac::new([2, 0, 0, 0, 0, 9])));
                 handle.call(neighbour::del(index, address)).unwrap();
                 assert_eq!(ip(&format!("neighbour show {address} dev a")), "");
             }

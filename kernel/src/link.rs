@@ -65,6 +65,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// `IFLA_LINK`: the other end of a veth, in that end's own namespace.
     pub peer: Option<u32>,
+    /// The number by which this namespace knows that of the other end; none if that is this one, or nobody says.
+    pub peer_namespace: Option<u32>,
     /// `ifalias`: where owned links carry their owner.
     pub alias: Option<String>,
     /// For a macvlan, ipvlan, VLAN or dummy: that with its options.
@@ -77,6 +79,8 @@ pub struct Link {
     pub vrf_table: Option<u32>,
     /// For a bridge port: its flags.
     pub port: Option<Port>,
+    /// For a bridge port: whether frames pass (`BR_STATE_FORWARDING`); not as long as the bridge is down, or still learns.
+    pub forwarding: Option<bool>,
 }
 
 /// The flags of a bridge port that plugins set.

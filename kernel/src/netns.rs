@@ -4,6 +4,8 @@
 //! would do as well, but starting it takes thirty times as long, and the first one drags 65 KB of the C library into a
 //! static binary.
 
+pub(crate) mod number;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -18,6 +18,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod container;
 mod copy;
+mod doctor;
 pub mod error;
 mod exec;
 mod fault;

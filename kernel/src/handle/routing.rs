@@ -1,9 +1,10 @@
 //! Policy routing through a [`Handle`]: rules, and whole tables; and what tells one namespace's life from another's.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::Handle;
 use crate::netlink::Error;
+use crate::netns::{NetNs, number};
 use crate::route::{self, Verbatim};
 use crate::rule::{self, Rule};
 
@@ -57,6 +58,16 @@ impl Handle {
         Ok(!self.socket.dump(&rule::list_ipv4())?.is_empty())
     }
 
+    /// The number by which this namespace knows `other`, as [`Link::peer_namespace`](crate::link::Link) has it; none if no link
+    /// leads there.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal.
+    pub fn number_of(&mut self, other: &NetNs) -> Result<Option<u32>, Error> {
+        Ok(number::from_frames(&self.socket.request(number::get(other.as_fd()))?))
+    }
+
     /// A number that this namespace has and no other had since the machine started (`SO_NETNS_COOKIE`, Linux 5.14):
     /// unlike the inode of its file, which the next namespace gets.
     #[must_use]
@@ -81,6 +92,8 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::{NewEnd, new_veth};
+    use crate::mac::Mac;
     use crate::sandbox::container;
 
     #[test]
@@ -93,8 +106,21 @@ mod tests {
         assert_ne!(one.netns_cookie(), other.netns_cookie());
     }
 
+    #[test]
+    fn a_link_says_in_which_namespace_its_other_end_is() {
+        crate::sandbox::alone(|| {
+            let (mut here, there, elsewhere) = (Handle::here().unwrap(), container(), container());
+            let end = |name: &str, last| NewEnd { name: name.into(), mac: Mac::new([2, 0, 0, 0, 0, last]), mtu: None };
+            assert_eq!(here.number_of(&there).unwrap(), None);
+            here.call(new_veth(&end("a", 1), None, &end("b", 2), there.as_fd())).unwrap();
+            let link = here.link("a").unwrap().unwrap();
+            assert!(link.peer_namespace.is_some());
+            assert_eq!(here.number_of(&there).unwrap(), link.peer_namespace);
+            assert_ne!(here.number_of(&elsewhere).unwrap(), link.peer_namespace);
+        });
+    }
+
     fn path(handle: &Handle) -> String {
-        use std::os::fd::AsFd;
         format!("/proc/self/fd/{}", handle.netns().as_fd().as_raw_fd())
     }
 }

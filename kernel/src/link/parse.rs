@@ -28,6 +28,7 @@ const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_PROMISCUITY: u16 = 30;
+const IFLA_LINK_NETNSID: u16 = 37;
 
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -39,6 +40,9 @@ const MODE: u16 = 1;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 
+const IFLA_BRPORT_STATE: u16 = 1;
+/// `BR_STATE_FORWARDING` (`include/uapi/linux/if_bridge.h`).
+const FORWARDING: u8 = 3;
 /// `IFLA_BRPORT_MODE`: hairpin.
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
@@ -69,6 +73,7 @@ pub(super) fn link(frame: &Frame) -> Result<Link, Error> {
             IFLA_OPERSTATE => link.running = value == [IF_OPER_UP],
             IFLA_IFALIAS => link.alias = Some(text(value)),
             IFLA_PROMISCUITY => link.promiscuity = number(value),
+            IFLA_LINK_NETNSID => link.peer_namespace = Some(number(value)),
             IFLA_LINKINFO => info(&mut link, value),
             _ => {}
         }
@@ -89,7 +94,10 @@ fn info(link: &mut Link, attributes: &[u8]) {
     }
     link.child = child(link.kind.as_deref().unwrap_or_default(), options);
     if find(IFLA_INFO_SLAVE_KIND).map(text).as_deref() == Some("bridge") {
-        link.port = find(IFLA_INFO_SLAVE_DATA).map(port);
+        let options = find(IFLA_INFO_SLAVE_DATA);
+        link.port = options.map(port);
+        let state = |options| Attributes(options).find(|(kind, _)| *kind == IFLA_BRPORT_STATE);
+        link.forwarding = options.and_then(state).map(|(_, state)| state == [FORWARDING]);
     }
 }
 

@@ -67,6 +67,21 @@ pub(crate) fn controllers(hierarchies: &[Hierarchy], table: &str) -> Vec<Control
     entries.collect()
 }
 
+/// Whether limits that need it can be kept.
+pub(crate) fn is_usable(controller: &Controller) -> bool {
+    matches!(controller.state, State::V1 | State::V2)
+}
+
+/// `1`, `2`, or `hybrid` where the controllers are in version 1 and version 2 is there beside it.
+pub(crate) fn version(hierarchies: &[Hierarchy]) -> &'static str {
+    let two = hierarchies.iter().any(|h| h.kind == Kind::V2);
+    match (hierarchies.iter().any(|h| h.kind != Kind::V2), two) {
+        (true, true) => "hybrid",
+        (false, _) => "2",
+        (true, false) => "1",
+    }
+}
+
 /// A container's group in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]

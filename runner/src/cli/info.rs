@@ -1,15 +1,15 @@
 //! `xnet info`: what this host has, and what can be asked of it.
 
 use std::fs;
-use std::path::Path;
 
 use clap::Args;
 use nix::sys::utsname::uname;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
-use crate::cgroup::survey::{Controller, State, controllers};
-use crate::cgroup::{self, Kind};
+use crate::cgroup;
+use crate::cgroup::survey::{controllers, is_usable, version};
 use crate::container;
+use crate::doctor::kernel::features;
 use crate::error::{Context, Result};
 use crate::format::{Template, pretty};
 use crate::image;
@@ -68,34 +68,6 @@ fn gather(dirs: &Dirs) -> Result<Json> {
         "UnavailableOptions": missing,
         "Rootless": rootless::caller().is_some(),
         "RootlessMissing": rootless::missing(&hierarchies),
-        "Features": {
-            "overlay": has_filesystem("overlay"),
-            "seccomp": Path::new("/proc/sys/kernel/seccomp").is_dir(),
-            "userNamespaces": Path::new("/proc/self/ns/user").exists(),
-            "timeNamespaces": Path::new("/proc/self/ns/time").exists(),
-            "cgroupNamespaces": Path::new("/proc/self/ns/cgroup").exists(),
-            "privateBinfmtMisc": has_filesystem("binfmt_misc"),
-            "apparmor": Path::new("/sys/kernel/security/apparmor").is_dir(),
-            "selinux": Path::new("/sys/fs/selinux/enforce").exists(),
-        },
+        "Features": features().map(|(name, there)| (name.to_owned(), Json::from(there))).into_iter().collect::<Map<_, _>>(),
     }))
-}
-
-fn is_usable(controller: &Controller) -> bool {
-    matches!(controller.state, State::V1 | State::V2)
-}
-
-/// `1`, `2`, or `hybrid` where the controllers are in version 1 and version 2 is there beside it.
-fn version(hierarchies: &[cgroup::Hierarchy]) -> &'static str {
-    let two = hierarchies.iter().any(|h| h.kind == Kind::V2);
-    match (hierarchies.iter().any(|h| h.kind != Kind::V2), two) {
-        (true, true) => "hybrid",
-        (false, _) => "2",
-        (true, false) => "1",
-    }
-}
-
-fn has_filesystem(name: &str) -> bool {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    known.lines().any(|line| line.split_whitespace().next_back() == Some(name))
 }

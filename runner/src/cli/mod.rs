@@ -3,6 +3,7 @@
 mod binfmt;
 mod cgroup;
 mod cni;
+mod doctor;
 mod files;
 mod flags;
 mod gc;
@@ -169,6 +170,8 @@ enum Command {
     },
     /// Tell what this host has, and which options it cannot keep
     Info(info::Info),
+    /// Tell what keeps containers from working, or one from being reached, and how to put it right
+    Doctor(doctor::Doctor),
     /// Print the version
     Version(version::Version),
 }
@@ -176,8 +179,8 @@ enum Command {
 /// The commands that enter containers. They run from a handle of this program that cannot be written to.
 const ENTERING: [&str; 9] = ["run", "create", "start", "restart", "exec", "monitor", "cp", "export", "oci"];
 
-/// The commands whose status may be that of a command of the user's.
-const RUNNING: [&str; 9] = ["run", "create", "start", "restart", "exec", "attach", "netns", "cni", "oci"];
+/// The commands whose status says something else than whether they could do their work: that of a command of the user's, as a rule.
+const RUNNING: [&str; 10] = ["run", "create", "start", "restart", "exec", "attach", "netns", "cni", "doctor", "oci"];
 
 /// The commands that make something with owners, or tell about it.
 const MAKING: [&str; 8] = ["run", "create", "start", "restart", "import", "load", "pull", "commit"];
@@ -281,6 +284,7 @@ impl Command {
                 | Self::Monitor(_)
                 | Self::Netns(_)
                 | Self::Cni(_)
+                | Self::Doctor(_)
                 | Self::Oci { .. }
         )
     }
@@ -334,6 +338,7 @@ impl Command {
             Self::Volume(volume) => volume.run(&dirs),
             Self::Oci { .. } => Err(Error::new("oci must be the first word")),
             Self::Info(info) => info.run(&dirs),
+            Self::Doctor(doctor) => doctor.run(&dirs),
             Self::Version(version) => version.run(),
         }
     }

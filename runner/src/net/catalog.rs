@@ -95,7 +95,11 @@ pub(crate) fn all(dirs: &Dirs) -> Result<Vec<(String, Source)>> {
     Ok(found)
 }
 
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+/// The lists in a directory, which need not exist.
+///
+/// # Errors
+/// It exists and can't be listed.
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.context(|| format!("list {}", dir.display()))?,

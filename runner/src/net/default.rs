@@ -22,9 +22,15 @@ pub(super) fn for_host() -> Result<Vec<u8>> {
 
 /// The MTU of the way out of this host, in bytes.
 pub(super) fn mtu() -> Option<u32> {
+    way_out().map(|(_, mtu)| mtu).filter(|mtu| USUAL_MTU.contains(mtu))
+}
+
+/// The interface with this host's default route, and its MTU in bytes.
+pub(crate) fn way_out() -> Option<(String, u32)> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let interface = default_interface(&read("/proc/net/route"), &read("/proc/net/ipv6_route"));
-    interface.and_then(|name| sys::link::mtu(&name).ok()).filter(|mtu| USUAL_MTU.contains(mtu))
+    let name = default_interface(&read("/proc/net/route"), &read("/proc/net/ipv6_route"))?;
+    let mtu = sys::link::mtu(&name).ok()?;
+    Some((name, mtu))
 }
 
 fn adapt(mtu: Option<u32>, ipv6: bool) -> Result<Vec<u8>> {

@@ -98,6 +98,14 @@ impl Network {
         }
     }
 
+    /// The bridge of the host that it is on, if it is on one.
+    pub(crate) fn bridge(&self) -> Option<String> {
+        let list: Value = serde_json::from_slice(self.list.bytes()).ok()?;
+        let plugins = list.get("plugins").and_then(Value::as_array).into_iter().flatten();
+        let mut bridges = plugins.filter(|plugin| plugin.get("type").and_then(Value::as_str) == Some("bridge"));
+        bridges.find_map(|plugin| plugin.get("bridge")?.as_str().map(str::to_owned))
+    }
+
     /// Whether the plugins are not those inside xnet.
     pub(crate) fn is_foreign(&self) -> bool {
         !self.plugin_path.is_empty()

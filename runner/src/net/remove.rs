@@ -1,5 +1,6 @@
 //! Removing networks, and what containers that are gone have left in them.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use cni::runtime::{Cache, ConfList, DEFAULT_TIMEOUT, Environment, Runtime, cache};
@@ -84,6 +85,30 @@ pub(crate) fn collect_all(store: &Store, dirs: &Dirs) -> Vec<Error> {
         failures.extend(done.err());
     }
     failures
+}
+
+/// Leases of our networks whose attachments are gone, each with the id of the container that had it: what [`collect_all`] removes.
+///
+/// # Errors
+/// The networks can't be listed.
+pub(crate) fn stale_leases(store: &Store, dirs: &Dirs) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for (name, source) in catalog::all(dirs)? {
+        if source == Source::Host || !leases(&name).is_dir() {
+            continue;
+        }
+        let valid = valid(&name, store, dirs);
+        for entry in std::fs::read_dir(leases(&name)).into_iter().flatten().flatten() {
+            let (path, file) = (entry.path(), entry.file_name());
+            let is_lease = file.to_str().is_some_and(|name| name.replace('_', ":").parse::<IpAddr>().is_ok());
+            let Some(text) = std::fs::read_to_string(&path).ok().filter(|_| is_lease) else { continue };
+            let owner = text.lines().next().unwrap_or_default().trim();
+            if !valid.iter().any(|(id, _)| id.as_str() == owner) {
+                found.push((path, owner.to_owned()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn leases(network: &str) -> PathBuf {

@@ -1,5 +1,7 @@
 //! The directories of containers, and who owns one.
 
+mod look;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,6 +18,7 @@ use super::info::Info;
 use super::log::{self, Record, Scope};
 use super::names::Names;
 use super::undo;
+use look::ids;
 
 /// Where links to the plugins are.
 const PLUGINS: &str = ".plugins";
@@ -352,12 +355,6 @@ impl Container {
 
 fn no_such(text: &str) -> Error {
     Error::new(format!("no such container: {text}"))
-}
-
-fn ids(dir: &Path) -> Result<Vec<Name>> {
-    let entries = fs::read_dir(dir).context(|| format!("list {}", dir.display()))?;
-    let names = entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.file_name());
-    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 fn read_spec(data: &Path) -> Result<Spec> {

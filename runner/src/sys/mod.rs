@@ -13,6 +13,7 @@ pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod ns;
+pub(crate) mod packet;
 pub(crate) mod pidfd;
 pub(crate) mod scm;
 pub(crate) mod sealed;

@@ -1,12 +1,17 @@
-//! `--trace` and `--timings`: what is told of how a container was made.
+//! `--trace`, `--timings` and `--explain`: what is told of how a container was made.
 
 #![allow(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
 
 mod node;
 mod sandbox;
 
-use node::node;
-use sandbox::{Ended, Sandbox};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use node::{ip, node};
+use sandbox::{Ended, Sandbox, eventually, groups};
 use serde_json::Value;
 
 /// The steps that were told, line by line.
@@ -191,4 +196,108 @@ fn people_get_a_table_and_a_line_of_sums() {
     assert_eq!(only.stderr.lines().count(), 1, "{}", only.stderr);
     sandbox.sh("true").expect(0, "");
     sandbox.run(&["--net=none", "--trace=yaml"], &["true"]).code_is_not(0);
+}
+
+/// The commands of the steps of these names.
+fn commands(told: &str, names: &[&str]) -> String {
+    let mut is_wanted = false;
+    let mut wanted = String::new();
+    for line in told.lines() {
+        if let Some(title) = line.strip_prefix("# ") {
+            is_wanted = names.contains(&title);
+        } else if is_wanted || line.starts_with("export ") {
+            wanted += line;
+            wanted.push('\n');
+        }
+    }
+    wanted
+}
+
+/// What a shell says that gets `script` line by line. Only some shells leave what they have not come to yet to the shell that
+/// takes their place.
+fn typed(script: &str) -> Ended {
+    let lines = script.lines().map(|line| match line.strip_suffix(" sh").or_else(|| line.strip_suffix(" sh)")) {
+        Some(begin) => format!("{begin} bash{}\n", if line.ends_with(')') { ")" } else { "" }),
+        None => format!("{line}\n"),
+    });
+    let script: String = lines.collect();
+    let mut bash = Command::new("bash");
+    let mut bash = bash.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    bash.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Requirement: S3-1.
+#[test]
+fn the_commands_of_the_network_wire_another_namespace_in_the_same_way() {
+    let sandbox = node();
+    let names = ["pin-netns", "CNI bridge ADD", "CNI portmap ADD"];
+    let inside = "ip -br address show dev eth0; ip route; ip -6 route show default";
+    let mut command = sandbox.run_command(&["--explain", "-p", "18080:80"], &["sh", "-c", inside]);
+    let ended = Ended::of(command.env("XNET_NETNS_DIR", "/run/netns"));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let script = commands(&ended.stderr, &names);
+    assert!(script.contains("ip netns add $ID\nip link add xnet0 type bridge\n"), "{script}");
+    // What containers share is on the host still.
+    ip("link del xnet0");
+    assert_eq!(Ended::of(Command::new("nft").args(["flush", "ruleset"])).code, 0);
+    let typed = typed(&format!("set -e\n{script}ip netns exec $ID sh -c '{inside}; ping -qc1 -W2 10.213.0.1'\n"));
+    assert_eq!(typed.code, 0, "{script}\n{}", typed.stderr);
+    // The number of the other end is another one.
+    let same = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("eth0"));
+        lines.map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
+    };
+    assert_eq!(same(&typed.stdout), same(&ended.stdout), "{}", typed.stdout);
+    assert!(typed.stdout.contains("10.213.0.") && typed.stdout.contains(" 0% packet loss"), "{}", typed.stdout);
+    let rules = Ended::of(Command::new("nft").args(["list", "ruleset"])).stdout;
+    assert!(rules.contains("masquerade") && rules.contains("tcp dport 18080 dnat to 10.213.0."), "{rules}");
+}
+
+/// A person who types all of it gets the same container.
+///
+/// Requirement: S3-1.
+#[test]
+fn the_whole_explanation_makes_the_same_container() {
+    let sandbox = node();
+    fs::create_dir(sandbox.path("box")).unwrap();
+    let volume = format!("{}:/box:ro", sandbox.path("box").display());
+    let inside = "echo pid $$; hostname; cat /etc/hostname /proc/self/cgroup; \
+        grep -E '^(Cap|NoNewPrivs)' /proc/self/status; ls / /dev; ulimit -n; touch /box/x 2>&1; \
+        ip -br address show dev eth0 | cut -d' ' -f2-; ip route; wc -c < /proc/interrupts; touch /proc/sys/x 2>&1";
+    let options = ["--explain", "--ulimit", "nofile=100:200", "-m", "64m", "-v", &volume];
+    let ended = sandbox.run(&options, &["sh", "-c", inside]);
+    assert_eq!(ended.stdout.lines().next(), Some("pid 1"), "{}", ended.stderr);
+    ip("link del xnet0");
+    assert_eq!(Ended::of(Command::new("nft").args(["flush", "ruleset"])).code, 0);
+    let typed = typed(&ended.stderr);
+    let container = typed.stdout.split_once("pid 1\n").map(|(_, rest)| format!("pid 1\n{rest}"));
+    assert_eq!(container.as_ref(), Some(&ended.stdout), "{}\n{}", ended.stderr, typed.stderr);
+    let id = ended.stderr.lines().find_map(|line| line.strip_prefix("export ID=")).unwrap();
+    for group in groups(sandbox.cgroup()) {
+        // Its first process has ended, and with it the others; the kernel may need another moment.
+        eventually("the group is empty", || fs::remove_dir(group.join(id)).is_ok());
+        fs::remove_dir(group).unwrap();
+    }
+    for file in [sandbox.path("netns").join(id).as_path(), Path::new("/run/netns")] {
+        let _ = nix::mount::umount2(file, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// Requirement: S3-1.
+#[test]
+fn the_explanation_of_exec_leads_into_the_container() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.detach(&["--net=none", "--name=c"], &["sleep", "1000"]);
+    let inside =
+        "hostname; cat /proc/self/cgroup; ls /; grep -E '^(Cap|NoNewPrivs)' /proc/self/status; cat /proc/1/comm";
+    let ended = sandbox.xnet(&["exec", "--explain", "c", "sh", "-c", inside]);
+    assert!(ended.stdout.starts_with(&id[..12]) && ended.stdout.ends_with("sleep\n"), "{}", ended.stderr);
+    typed(&ended.stderr).expect(0, ended.stdout.trim_end());
+    let objects = steps(&sandbox.xnet(&["exec", "--explain", "--trace=json", "c", "true"]));
+    let command = objects.last().unwrap()["commands"][0].as_str().unwrap();
+    assert!(command.starts_with("exec env -i ") && command.ends_with(" true"), "{command}");
+    sandbox.xnet(&["rm", "-f", "c"]).expect(0, "c");
 }

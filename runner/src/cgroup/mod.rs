@@ -24,6 +24,7 @@ pub(crate) mod systemd;
 mod v1;
 mod v2;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,33 @@ impl<'a> Group<'a> {
     /// The path of the group, and the roots below which it is.
     pub(crate) fn path_below(&self) -> (&Path, Vec<PathBuf>) {
         (&self.path, self.hierarchies.iter().map(Hierarchy::top).collect())
+    }
+
+    /// What a person would type to make it, with its limits, once it is there.
+    pub(crate) fn typed(&self, limits: &Limits) -> Vec<String> {
+        let mut lines = Vec::new();
+        for hierarchy in self.hierarchies {
+            let (dir, settings) = (self.dir(hierarchy), hierarchy.settings(limits).unwrap_or_default());
+            let mut levels = vec![hierarchy.top()];
+            for name in &self.path {
+                levels.extend(levels.last().map(|above| above.join(name)));
+            }
+            lines.push(format!("mkdir -p {}", dir.display()));
+            // Version 1 lets nobody into a group without processors.
+            for pair in levels.windows(2).filter(|_| hierarchy.kind != Kind::V2 && hierarchy.has("cpuset")) {
+                let pair: Vec<_> = pair.iter().map(|group| group.display()).collect();
+                let copy = |of| format!("cat {}/cpuset.{of} > {}/cpuset.{of}", pair[0], pair[1]);
+                lines.extend(["cpus", "mems"].map(copy));
+            }
+            levels.pop();
+            let controllers: BTreeSet<_> = settings.iter().map(|one| hierarchy.own_name(&one.controller)).collect();
+            for name in controllers.iter().filter(|_| hierarchy.kind == Kind::V2) {
+                let switch = |group: &PathBuf| format!("echo +{name} > {}/cgroup.subtree_control", group.display());
+                lines.extend(levels.iter().map(switch));
+            }
+            lines.extend(settings.iter().filter_map(|setting| setting.typed(&dir)));
+        }
+        lines
     }
 
     /// Refuses a group that somebody else uses: its processes would be ended with the container's.

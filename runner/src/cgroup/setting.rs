@@ -8,6 +8,7 @@ use nix::sys::stat::{major, minor};
 
 use crate::error::{Context, Error, Result};
 use crate::spec::{Device, Limits};
+use crate::trace::shell;
 
 /// A value to be written before the group is used, or later when limits change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,12 @@ impl Setting {
         let Some(path) = self.path(dir)? else { return Ok(()) };
         fs::write(&path, &self.value)
             .context(|| format!("set the {} limit: write {} to {}", self.controller, self.value, path.display()))
+    }
+
+    /// What a person would type to write it into the group `dir`.
+    pub(super) fn typed(&self, dir: &Path) -> Option<String> {
+        let path = self.path(dir).ok()??;
+        Some(format!("echo {} > {}", shell::word(&self.value), path.display()))
     }
 
     /// The file, if there is one or has to be one.

@@ -96,8 +96,7 @@ impl Start<'_> {
         let stdio = session.begin(self.spec, self.detached, (&container.dir, &container.data))?;
         let hierarchies = cgroup::of_host()?;
         let made = || self.groups(&hierarchies, container);
-        let mut made =
-            trace::step(Part::Cgroups, "cgroups", || told::cgroups(&Group::of(&hierarchies, self.spec)), made)?;
+        let mut made = trace::step(Part::Cgroups, "cgroups", || told::cgroups(&hierarchies, self.spec), made)?;
         let scope = made.scope.take();
         let main = self.detached.then(std::process::id);
         let open = |manager| Notify::open(&container.dir, manager, main);
@@ -232,18 +231,19 @@ impl Start<'_> {
         let spec = equipped.as_ref().unwrap_or(self.spec);
         let ops = plan(spec, &self.prepared);
         self.prepared.pin_joined(container, self.store)?;
-        trace::plan_child(|| trace::plan::of_setup(&ops, &spec.process.argv))?;
         let place = Place::of(&self.dirs.data, &self.spec.id);
         let (shm, detached, data, sockets) = (self.joins.shm(), self.detached, &self.dirs.data, &self.service.sockets);
         let (Made { groups: (groups, unified), guarded, .. }, place) = (made, &place);
         let child = Child { spec, ops: &ops, data, place, groups, guarded, hierarchies, shm, stdio, detached, sockets };
+        trace::plan_child(|| trace::plan::of_setup(&child))?;
         let unified =
             unified.map(|dir| fs::File::open(&dir).context(|| format!("open {}", dir.display()))).transpose()?;
         let (ours, theirs) = channel::pair()?;
         let unified = unified.as_ref().map(AsFd::as_fd);
-        let flags = namespaces::flags(self.spec);
+        let (flags, netns) = (namespaces::flags(self.spec), self.dirs.netns.join(self.spec.id.as_str()));
         let clone = || clone3(flags, unified).context(|| "make a process in new namespaces");
-        let clone = || trace::step(Part::Namespaces, "clone3", || told::clone3(flags, unified.is_some()), clone);
+        let clone =
+            || trace::step(Part::Namespaces, "clone3", || told::birth(&child, flags, unified.is_some(), &netns), clone);
         match self.joins()?.around(clone, |born| matches!(born, Cloned::Parent { .. }))? {
             Cloned::Child => {
                 drop(ours);

@@ -92,7 +92,7 @@ impl Exec<'_> {
             groups: &groups,
             stdio: &self.stdio,
         };
-        trace::plan_child(|| trace::plan::of_entering(enter.namespaces, &self.process.argv))?;
+        trace::plan_child(|| trace::plan::of_entering(self.target, enter.namespaces, &self.process))?;
         let clone =
             || clone3(0, unified.as_ref().map(AsFd::as_fd)).context(|| "make a process in the container's cgroup");
         match trace::step(Part::Process, "clone3", || told::clone3(0, unified.is_some()), clone)? {

@@ -14,6 +14,7 @@ use kernel::{Handle, Mac, address, netlink};
 
 use crate::error::{Context, Error, Result};
 
+use super::commands::At;
 use super::target::Target;
 
 /// What was asked for of an attachment to a bridge.
@@ -44,9 +45,9 @@ pub(crate) fn attach(target: &Target, asked: &Attach<'_>) -> Result<Vec<String>>
     host.call(new_veth(&near, Some(bridge.index), &far, target.netns.as_fd())).map_err(refused)?;
     let name = target.ip_name();
     let mut steps = vec![
-        format!("ip link add {} type veth peer name {ifname} netns {name}", near.name),
-        format!("ip link set {} master {}", near.name, asked.bridge),
-        format!("ip link set {} up", near.name),
+        At::Here.pair(&near, &far, At::Name(&name)),
+        At::Here.port(&near.name, asked.bridge),
+        At::Here.up(&near.name),
     ];
     if let Err(error) = configure(&mut inside, &ifname, asked.address, gateway.flatten(), &name, &mut steps) {
         // Half a connection is none.
@@ -97,10 +98,10 @@ fn configure(
     let index = index(inside, ifname)?;
     if let Some(ip) = address {
         inside.call(address::add(index, ip, true)).map_err(refused)?;
-        steps.push(format!("ip -n {name} address add {ip} dev {ifname}"));
+        steps.push(At::Name(name).address(ip, ifname));
     }
     inside.call(link::set_up(ifname, true)).map_err(refused)?;
-    steps.push(format!("ip -n {name} link set {ifname} up"));
+    steps.push(At::Name(name).up(ifname));
     if let Some(gateway) = gateway {
         let zero: IpAddr = if gateway.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let anywhere = IpNetwork::new(zero, 0).map_err(|error| Error::new(error.to_string()))?;
@@ -108,7 +109,7 @@ fn configure(
         if !taken.iter().any(|route| route.dst.prefix() == 0) {
             let route = Route { gateway: Some(gateway), ..Route::to(anywhere) };
             inside.call(route.add(index)).map_err(refused)?;
-            steps.push(format!("ip -n {name} route add default via {gateway} dev {ifname}"));
+            steps.push(At::Name(name).route(anywhere, Some(gateway), ifname));
         }
     }
     Ok(())
@@ -170,9 +171,10 @@ pub(crate) fn pair(a: &Target, b: &Target, asked: &Pair<'_>) -> Result<Made> {
     let one = next_name(&mut first, asked.prefix, asked.names[0], None)?;
     let same = join_inode(a)? == join_inode(b)?;
     let other = next_name(&mut second, asked.prefix, asked.names[1], same.then_some(one.as_str()))?;
-    first.call(new_veth(&end(&one, None), None, &end(&other, None), b.netns.as_fd())).map_err(refused)?;
+    let (near, far) = (end(&one, None), end(&other, None));
+    first.call(new_veth(&near, None, &far, b.netns.as_fd())).map_err(refused)?;
     let (x, y) = (a.ip_name(), b.ip_name());
-    let mut steps = vec![format!("ip -n {x} link add {one} type veth peer name {other} netns {y}")];
+    let mut steps = vec![At::Name(&x).pair(&near, &far, At::Name(&y))];
     let done = configure(&mut first, &one, left, None, &x, &mut steps)
         .and_then(|()| configure(&mut second, &other, right, None, &y, &mut steps));
     if let Err(error) = done {

@@ -22,10 +22,11 @@ use crate::sys::mount::{self, attr};
 use super::path::{Root, mkdir};
 
 /// Name, major and minor number of the nodes, all character devices that anybody may use.
-const NODES: [(&str, u64, u64); 6] =
+pub(crate) const NODES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-const LINKS: [(&str, &str); 5] = [
+/// Names and targets of the links.
+pub(crate) const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),

@@ -214,7 +214,7 @@ impl fmt::Display for Op {
         match self {
             Self::UserNamespace => f.write_str("wait for uid_map and gid_map"),
             Self::Session => f.write_str("setsid"),
-            Self::JoinCgroups => f.write_str("echo 0 > /sys/fs/cgroup/*/xnet/ID/tasks"),
+            Self::JoinCgroups => f.write_str("echo 0 > /sys/fs/cgroup/*/xnet-ID/tasks"),
             Self::CgroupNamespace => f.write_str("unshare --cgroup"),
             Self::JoinNet(path) => write!(f, "nsenter --net={}", path.display()),
             Self::Loopback => f.write_str("ip link set lo up"),

@@ -157,6 +157,11 @@ pub(crate) fn layer(data: &Path, place: &Place) -> Result<Layer> {
     Ok(Layer { dir, _lock: lock })
 }
 
+/// Where the layer for today's host is, if there is one.
+pub(crate) fn path(data: &Path) -> PathBuf {
+    data.join("hostview").join(key())
+}
+
 /// Directories of the host that are mounted as they are, except /usr.
 pub(crate) fn mounted() -> impl Iterator<Item = &'static str> {
     let is_dir = |name: &&str| fs::symlink_metadata(format!("/{name}")).is_ok_and(|meta| meta.is_dir());

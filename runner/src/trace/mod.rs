@@ -18,6 +18,7 @@
 pub(crate) mod plan;
 pub(crate) mod plugin;
 mod record;
+pub(crate) mod shell;
 mod show;
 pub(crate) mod told;
 
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
-pub(crate) use record::{Part, Record, Told, What};
+pub(crate) use record::{Part, Plan, Record, Told, What};
 
 /// How a trace is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -49,6 +50,8 @@ pub(crate) struct Wanted {
     pub(crate) steps: Option<Format>,
     /// One line of sums.
     pub(crate) timings: bool,
+    /// The commands of a shell that do the same.
+    pub(crate) explain: bool,
 }
 
 thread_local! {
@@ -105,14 +108,14 @@ fn add(what: What, start: u64, failed: bool) {
 ///
 /// # Errors
 /// There is no memory to be shared.
-pub(crate) fn plan_child(steps: impl FnOnce() -> Vec<What>) -> Result<()> {
+pub(crate) fn plan_child(plan: impl FnOnce() -> Plan) -> Result<()> {
     if !is_on() {
         return Ok(());
     }
-    let steps = steps();
-    let marks = sys::memory::shared(steps.len() + 1).context(|| "share memory for a trace")?;
+    let plan = plan();
+    let marks = sys::memory::shared(plan.steps.len() + 1).context(|| "share memory for a trace")?;
     MARKS.set(Some(marks));
-    RECORD.with_borrow_mut(|record| record.iter_mut().for_each(|record| record.expect(steps.clone(), marks)));
+    RECORD.with_borrow_mut(|record| record.iter_mut().for_each(|record| record.expect(plan.clone(), marks)));
     Ok(())
 }
 

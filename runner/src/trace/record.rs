@@ -41,11 +41,20 @@ pub(crate) struct What {
 pub(crate) struct Told {
     /// In one line.
     pub(super) detail: String,
+    /// The commands of a shell that do the same.
+    pub(super) typed: Vec<String>,
 }
 
 impl From<String> for Told {
     fn from(detail: String) -> Self {
-        Self { detail }
+        Self { detail, typed: Vec::new() }
+    }
+}
+
+impl Told {
+    /// The same, and what a person would type.
+    pub(super) fn typed(self, typed: Vec<String>) -> Self {
+        Self { typed, ..self }
     }
 }
 
@@ -53,6 +62,21 @@ impl What {
     pub(crate) fn new(part: Part, name: impl Into<String>, told: impl Into<Told>) -> Self {
         Self { part, name: name.into(), told: told.into() }
     }
+}
+
+/// What a child is going to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(super) steps: Vec<What>,
+    /// Names for what its commands say often, the longest first.
+    pub(super) variables: Vec<Variable>,
+}
+
+/// A variable of a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
 }
 
 /// Whose step it is.
@@ -91,6 +115,7 @@ pub(crate) struct Record {
     begun: u64,
     ended: Option<u64>,
     steps: Vec<Step>,
+    variables: Vec<Variable>,
     /// The child's plan. Its marks are of no use to whom the record is sent, who gets them as steps.
     #[serde(skip)]
     child: Option<Child>,
@@ -108,6 +133,8 @@ pub(super) struct Story {
     pub(super) wanted: Wanted,
     /// In the order in which they were begun; but what has failed is the last.
     pub(super) steps: Vec<Step>,
+    /// Names for what the commands say often, the longest first.
+    pub(super) variables: Vec<Variable>,
     /// How long it all took, in nanoseconds.
     pub(super) duration: u64,
     /// Why the command was not executed.
@@ -116,11 +143,12 @@ pub(super) struct Story {
 
 impl Record {
     pub(super) fn new(wanted: Wanted, begun: u64) -> Self {
-        Self { wanted, begun, ended: None, steps: Vec::new(), child: None }
+        Self { wanted, begun, ended: None, steps: Vec::new(), variables: Vec::new(), child: None }
     }
 
-    pub(super) fn expect(&mut self, plan: Vec<What>, marks: &'static [AtomicU64]) {
-        self.child = Some(Child { plan, marks });
+    pub(super) fn expect(&mut self, plan: Plan, marks: &'static [AtomicU64]) {
+        self.variables = plan.variables;
+        self.child = Some(Child { plan: plan.steps, marks });
     }
 
     /// Puts down a step of this process. Behind one that has failed there is only what puts things away.
@@ -174,6 +202,7 @@ impl Record {
         Story {
             wanted: self.wanted,
             steps,
+            variables: self.variables,
             duration: self.ended.unwrap_or(self.begun).saturating_sub(self.begun),
             error: error.map(|error| error.message.clone()),
         }
@@ -202,7 +231,8 @@ mod tests {
     fn story(moments: &[u64], error: Option<&Error>) -> Vec<(String, u64, u64, Outcome)> {
         let mut record = Record::new(Wanted::default(), 100);
         record.add(what("clone3"), (110, 130), false);
-        record.expect(vec![what("a"), what("b"), what("execve")], marks(moments));
+        let plan = Plan { steps: vec![what("a"), what("b"), what("execve")], variables: Vec::new() };
+        record.expect(plan, marks(moments));
         record.add(what("wire"), (135, 150), false);
         record.end(200);
         record.add(what("late"), (210, 220), false);

@@ -21,11 +21,14 @@ pub(in crate::cli) struct Tracing {
     /// Print how long the parts of the start took
     #[arg(long)]
     timings: bool,
+    /// Print the commands that a person would type to do the same by hand
+    #[arg(long)]
+    explain: bool,
 }
 
 impl Tracing {
     /// What is to be printed.
     pub(in crate::cli) fn wanted(&self) -> Wanted {
-        Wanted { steps: self.trace, timings: self.timings }
+        Wanted { steps: self.trace, timings: self.timings, explain: self.explain }
     }
 }

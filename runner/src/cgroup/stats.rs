@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(old, new);
         assert_eq!(old.memory, Some(Memory { usage: 2000, peak: Some(5000), limit: None, oom_kills: 3 }));
         assert_eq!(old.io, Some(Io { read_bytes: 4097, write_bytes: 512, reads: 3, writes: 1 }));
-        assert_eq!(oom_kills(&[one.path().join("xnet-one"), two.path().join("xnet/one")]), 6);
+        assert_eq!(oom_kills(&[one.path().join("xnet-one"), two.path().join("xnet-one")]), 6);
     }
 
     #[test]

@@ -25,7 +25,8 @@ fn errno_of_opening(path: &str) -> Errno {
 #[test]
 fn the_running_program_cannot_be_written_to() {
     let sandbox = Sandbox::new();
-    for (step, expected) in [("none", Errno::EROFS), ("sealed-overlay", Errno::ETXTBSY)] {
+    let ways = [("none", Errno::EROFS), ("sealed-in-place", Errno::EROFS), ("sealed-overlay", Errno::ETXTBSY)];
+    for (step, expected) in ways {
         let mut command = sandbox.run_command(&["--net=none"], &["sh", "-c", "echo ready; read line"]);
         command.env("XNET_FAIL_AT", step);
         let mut running = sandbox.start_command(command);

@@ -8,6 +8,7 @@
 pub(crate) mod bpf;
 pub(crate) mod caps;
 pub(crate) mod clone;
+mod exe;
 pub(crate) mod keyring;
 pub(crate) mod link;
 pub(crate) mod memory;

@@ -2,8 +2,9 @@
 //!
 //! A process that enters a container can be looked at from inside, and what is looked at can be opened: a command called
 //! `#!/proc/self/exe`, or a link to it, leads to the very file that the host executes as root the next time
-//! (CVE-2019-5736). So a command that is going to enter containers first executes itself once more, from a file that is
-//! this program's and yet not the one on disk.
+//! (CVE-2019-5736). So a command that is going to enter containers first sees to it that it runs from a file that is this
+//! program's and yet not the one on disk: it puts that file behind itself as it runs ([`exe`]), and where the kernel does not
+//! permit that, or the environment is to be another, it executes itself once more.
 //!
 //! The cheap way is an overlay of two lower layers, the program's directory and another one: without an upper layer it is
 //! read-only for ever, whoever remounts it, nothing is copied, and it is attached nowhere, so it goes with the last
@@ -27,7 +28,7 @@ use nix::unistd::execveat;
 use crate::error::{Context, Error, Result};
 use crate::fault;
 
-use super::mount;
+use super::{exe, mount};
 
 /// Tells the second execution which file it must be: `DEVICE:INODE`. A value that came from elsewhere does not fit.
 const MARK: &str = "XNET_SEALED";
@@ -35,8 +36,8 @@ const SELF: &str = "/proc/self/exe";
 /// As it shows in `ps`, whatever the handle is called.
 const NAME: &CStr = c"xnet";
 
-/// Comes back in a process whose program cannot be written to through `/proc/PID/exe`; executes itself for that, once, with
-/// `more` in its environment.
+/// Comes back in a process whose program cannot be written to through `/proc/PID/exe`, and which has `more` in its environment;
+/// for that it may execute itself, once.
 ///
 /// # Errors
 ///
@@ -51,7 +52,14 @@ pub(crate) fn ensure(more: &[(&str, OsString)]) -> Result<()> {
         }
     }
     let handle = overlay().or_else(|_| memory())?;
-    execute(handle, more)
+    if more.is_empty() && in_place(&handle).is_ok() { Ok(()) } else { execute(handle, more) }
+}
+
+/// The program goes on from the handle as it is.
+fn in_place(handle: &File) -> Result<()> {
+    fault::point("sealed-in-place")?;
+    // SAFETY: this is the beginning of the program, which has one thread, and the handle is the program, read-only for ever.
+    unsafe { exe::replace(handle) }.context(|| "exchange the file of this program")
 }
 
 /// The program in a read-only overlay that is attached nowhere.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
 
+mod engine;
 mod sandbox;
 mod systemd1;
 
@@ -10,111 +11,16 @@ use std::io::{IoSliceMut, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use nix::sys::prctl;
+use engine::Engine;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
-use sandbox::{Ended, Sandbox, groups};
+use sandbox::{Ended, groups};
 use serde_json::{Value, json};
 use systemd1::Systemd;
 
-/// A bundle of one busybox, and the engine that uses it.
-struct Engine {
-    sandbox: Sandbox,
-    bundle: PathBuf,
-}
-
-impl Engine {
-    /// With the configuration that `spec` writes, for a command without a terminal.
-    fn new(args: &[&str]) -> Self {
-        // Whoever uses a runtime is the parent of its containers.
-        prctl::set_child_subreaper(true).unwrap();
-        let sandbox = Sandbox::new();
-        let bundle = sandbox.path("bundle");
-        fs::create_dir(&bundle).unwrap();
-        let engine = Self { sandbox, bundle };
-        engine.oci(&["spec", "--bundle", engine.bundle.to_str().unwrap()]).expect(0, "");
-        let (rootfs, group) = (engine.sandbox.rootfs(), format!("/{}/box", engine.sandbox.cgroup()));
-        engine.change(|config| {
-            config["process"]["terminal"] = false.into();
-            config["process"]["args"] = args.into();
-            config["root"]["path"] = rootfs.to_str().unwrap().into();
-            config["linux"]["cgroupsPath"] = group.into();
-        });
-        engine
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Value)) {
-        let path = self.bundle.join("config.json");
-        let mut config = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        change(&mut config);
-        fs::write(path, config.to_string()).unwrap();
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let root = self.sandbox.path("oci");
-        let mut command = self.sandbox.command(&["oci", "--root", root.to_str().unwrap()]);
-        command.args(args);
-        command
-    }
-
-    fn oci(&self, args: &[&str]) -> Ended {
-        Ended::of(&mut self.command(args))
-    }
-
-    /// `run` or `create` of the bundle, as the container `box`.
-    fn make(&self, verb: &str) -> Ended {
-        self.oci(&[verb, "--bundle", self.bundle.to_str().unwrap(), "box"])
-    }
-
-    /// `create` with output that goes to a file: the container keeps it.
-    fn create(&self) -> PathBuf {
-        let (out, pid_file) = (self.sandbox.path("out"), self.sandbox.path("pid"));
-        let file = fs::File::create(&out).unwrap();
-        let args = ["create", "--pid-file", pid_file.to_str().unwrap()];
-        let mut command = self.command(&args);
-        command.args(["--bundle", self.bundle.to_str().unwrap(), "box"]);
-        let status = command.stdout(file.try_clone().unwrap()).stderr(file).status().unwrap();
-        assert!(status.success(), "{}", fs::read_to_string(&out).unwrap());
-        out
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(fs::read_to_string(self.sandbox.path("pid")).unwrap().parse().unwrap())
-    }
-
-    fn state(&self) -> Value {
-        let ended = self.oci(&["state", "box"]);
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-        serde_json::from_str(&ended.stdout).unwrap()
-    }
-
-    fn status(&self) -> String {
-        self.state()["status"].as_str().unwrap().to_owned()
-    }
-
-    /// Nothing is on record, and no group below the engine's own.
-    fn assert_clean(&self) {
-        let left: Vec<_> = fs::read_dir(self.sandbox.path("oci")).into_iter().flatten().flatten().collect();
-        assert!(left.is_empty(), "{left:?}");
-        for group in groups(self.sandbox.cgroup()) {
-            fs::remove_dir(&group).unwrap();
-        }
-        self.sandbox.assert_clean();
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.oci(&["delete", "--force", "box"]);
-        groups(self.sandbox.cgroup()).iter().for_each(|group| drop(fs::remove_dir(group)));
-    }
-}
-
-/// Requirement: S0-F1.
+/// Requirement: F-oci, S0-F1.
 #[test]
 fn run_gives_a_bundle_its_own_namespaces_and_passes_the_status_on() {
     let engine = Engine::new(&["sh", "-c", "echo $$; hostname; cat /proc/mounts | busybox head -n 1; exit 42"]);
@@ -125,7 +31,7 @@ fn run_gives_a_bundle_its_own_namespaces_and_passes_the_status_on() {
     engine.assert_clean();
 }
 
-/// Requirement: S0-F1.
+/// Requirement: F-oci, S0-F1.
 #[test]
 fn create_start_kill_and_delete_follow_the_specification() {
     let engine = Engine::new(&["sleep", "100"]);
@@ -153,7 +59,7 @@ fn create_start_kill_and_delete_follow_the_specification() {
     engine.assert_clean();
 }
 
-/// Requirement: S0-F1.
+/// Requirement: F-oci, S0-F1.
 #[test]
 fn what_is_changed_after_create_means_nothing() {
     let engine = Engine::new(&["sh", "-c", "echo first"]);
@@ -223,7 +129,7 @@ fn a_hook_that_fails_or_hangs_ends_create_and_leaves_nothing() {
     engine.assert_clean();
 }
 
-/// Requirement: S0-F1, P-2.
+/// Requirement: F-oci, S0-F1, P-2.
 #[test]
 fn exec_joins_the_container() {
     let engine = Engine::new(&["sleep", "100"]);
@@ -271,7 +177,7 @@ fn a_container_is_frozen_and_its_limits_change() {
     engine.assert_clean();
 }
 
-/// Requirement: S0-F1.
+/// Requirement: F-oci, S0-F1.
 #[test]
 fn a_terminal_is_handed_over_by_the_console_socket() {
     let engine = Engine::new(&["sh", "-c", "busybox tty; busybox stat -c %t:%T /dev/console; exit 3"]);

@@ -37,6 +37,8 @@ pub(crate) struct Wishes {
     pub(crate) preserve_fds: u32,
     /// `--no-new-keyring`.
     pub(crate) no_new_keyring: bool,
+    /// `--no-pivot`.
+    pub(crate) no_pivot: bool,
     /// `--systemd-cgroup`.
     pub(crate) systemd: bool,
     /// What the engine's own manager has given.
@@ -48,6 +50,7 @@ pub(crate) fn create(home: &Home, id: &str, bundle: &Path, wishes: &Wishes) -> R
     home.check_new(id)?;
     let bundle = Bundle::read(bundle)?;
     let mut plan = convert::plan(&bundle, id, wishes.systemd)?;
+    plan.no_pivot = wishes.no_pivot;
     plan.security.new_keyring &= !wishes.no_new_keyring;
     devices::check(&plan.net_devices, 0).context(|| "linux.netDevices")?;
     terminal::check(plan.terminal.is_some(), wishes.console_socket.as_deref())?;

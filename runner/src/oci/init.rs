@@ -234,7 +234,8 @@ fn walls(plan: &Plan) -> Vec<Op> {
 
 /// What comes after the hooks that want to see the old root.
 fn after(plan: &Plan) -> Vec<Op> {
-    let mut ops = vec![Op::Pivot, Op::Workdir(plan.process.workdir.clone())];
+    let root = if plan.no_pivot { Op::MoveRoot } else { Op::Pivot };
+    let mut ops = vec![root, Op::Workdir(plan.process.workdir.clone())];
     if plan.readonly {
         ops.push(Op::ReadOnlyRoot);
     }

@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub(super) terminal: Option<Terminal>,
     /// The directory that becomes `/`.
     pub(super) rootfs: PathBuf,
+    /// It is moved over the host's root, which stays below it, instead of taking its place.
+    pub(super) no_pivot: bool,
     /// Nothing can be written to that directory.
     pub(super) readonly: bool,
     /// What becomes of mounts that are made in it later; the kernel's `MS_*`.

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{chdir, fchdir, pivot_root, sethostname, setsid};
+use nix::unistd::{chdir, chroot, fchdir, pivot_root, sethostname, setsid};
 
 use crate::binfmt;
 use crate::cgroup::Hierarchy;
@@ -126,6 +126,7 @@ impl Setup<'_> {
             Op::Hostname(name) => sethostname(name).context(|| "sethostname"),
             Op::Domainname(name) => sys::set_domainname(name).context(|| "setdomainname"),
             Op::Pivot => self.pivot(),
+            Op::MoveRoot => self.move_root(),
             Op::Workdir(path) => enter(path),
             Op::Console => self.console(),
             Op::Stdio => self.connect(),
@@ -323,11 +324,25 @@ impl Setup<'_> {
         fchdir(root).context(|| "enter the new root")?;
         pivot_root(".", ".").map_err(|errno| match errno {
             Errno::EINVAL => Error::new(
-                "pivot_root: Invalid argument (the host's root is an initial ramfs, or the new root is a shared mount)",
+                "pivot_root: Invalid argument (the host's root is an initial ramfs, for which `xnet oci` has --no-pivot, or the new \
+                 root is a shared mount)",
             ),
             errno => Error::new(format!("pivot_root: {}", errno.desc())),
         })?;
         umount2(".", MntFlags::MNT_DETACH).context(|| "let go of the old root")?;
+        self.arrive()
+    }
+
+    /// The old root is below the new one then, where no path leads: who leaves a root by `..` comes to what is on top.
+    fn move_root(&mut self) -> Result<()> {
+        fchdir(self.root()?).context(|| "enter the new root")?;
+        mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context(|| "move the new root to /")?;
+        chroot(".").context(|| "make it the root")?;
+        self.arrive()
+    }
+
+    /// What was known of places before is nothing to the new root.
+    fn arrive(&mut self) -> Result<()> {
         chdir("/").context(|| "chdir /")?;
         (self.root, self.null, self.masks) = (None, None, Masks::default());
         Ok(())

@@ -72,6 +72,8 @@ pub enum Op {
     ReadOnlyRoot,
     /// Make the new root the root, and let go of the old one.
     Pivot,
+    /// Make the new root the root by moving it over the old one, which stays below: for a host whose root cannot be let go of.
+    MoveRoot,
     /// Change to the working directory.
     Workdir(PathBuf),
     /// Make a setting of the container's namespaces.
@@ -196,6 +198,7 @@ impl Op {
             Self::Files => "files",
             Self::ReadOnlyRoot => "read-only-root",
             Self::Pivot => "pivot",
+            Self::MoveRoot => "move-root",
             Self::Workdir(_) => "workdir",
             Self::Join(_) => "join-namespace",
             Self::Time(_) => "time-namespace",
@@ -246,6 +249,7 @@ impl fmt::Display for Op {
             Self::AwaitNetwork => f.write_str("wait for the network"),
             Self::Files => f.write_str("mount --bind FILE /etc/FILE, for hostname, hosts and resolv.conf"),
             Self::Pivot => f.write_str("pivot_root . . && umount -l ."),
+            Self::MoveRoot => f.write_str("mount --move . / && chroot ."),
             Self::Workdir(path) => write!(f, "mkdir -p {0} && cd {0}", path.display()),
             Self::Join(joined) => write!(f, "nsenter --{}={}", joined.kind, joined.path.display()),
             Self::Time(TimeOffsets { boottime, monotonic }) => {

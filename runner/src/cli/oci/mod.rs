@@ -116,6 +116,9 @@ struct Create {
     /// A unix socket that takes the terminal
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Move the root directory over the host's instead of changing places: for a host whose root is an initial ramfs
+    #[arg(long)]
+    no_pivot: bool,
     /// Stay in the caller's session keyring
     #[arg(long)]
     no_new_keyring: bool,
@@ -214,6 +217,7 @@ impl Create {
             console_socket: self.console_socket.clone(),
             preserve_fds: self.preserve_fds,
             no_new_keyring: self.no_new_keyring,
+            no_pivot: self.no_pivot,
             systemd: globals.systemd_cgroup,
             service: Service::given(),
         };

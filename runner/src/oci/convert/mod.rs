@@ -50,6 +50,7 @@ fn convert(spec: &Spec, dir: &Path, id: &str, systemd: bool) -> Result<Plan> {
     let net_devices = net_devices(linux, &namespaces.net)?;
     Ok(Plan {
         net_devices,
+        no_pivot: false,
         process,
         terminal,
         rootfs: rootfs(dir, root.path())?,

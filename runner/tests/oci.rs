@@ -81,10 +81,13 @@ fn hooks_run_in_their_order_with_the_state_on_their_input() {
         config["mounts"].as_array_mut().unwrap().push(json!(
             {"destination": "/log", "type": "bind", "source": dir.to_str().unwrap(), "options": ["rbind"]}
         ));
+        // In one write: the command comes while poststart is running.
         for moment in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
-            config["hooks"][moment] = hook(&format!("(echo {moment}; cat; echo) >> {}", log.display()));
+            config["hooks"][moment] =
+                hook(&format!("state=$(cat); printf '{moment}\\n%s\\n' \"$state\" >> {}", log.display()));
         }
-        config["hooks"]["startContainer"] = hook("(echo startContainer; cat; echo) >> /log/log");
+        config["hooks"]["startContainer"] =
+            hook("state=$(cat); printf 'startContainer\\n%s\\n' \"$state\" >> /log/log");
     });
     engine.create();
     engine.oci(&["start", "box"]).expect(0, "");

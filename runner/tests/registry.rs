@@ -248,7 +248,7 @@ fn what_cannot_be_pushed_is_refused() {
     refused(&["--creds=me:wrong", "x", name], "login");
     // The registry is not encrypted, which only this machine may do without.
     sh(&sandbox, "ip address add 10.9.9.9/32 dev lo");
-    refused(&["--creds=me:secret", "x", "10.9.9.9:5000/y"], "error sending request");
+    refused(&["--creds=me:secret", "x", "10.9.9.9:5000/y"], "plain HTTP, which --tls-verify=false allows");
     assert!(!sandbox.path("registry/docker").exists(), "something was sent");
     for options in
         [&["--creds=me:secret", "x", name][..], &["--creds=me:secret", "--tls-verify=false", "x", "10.9.9.9:5000/y"]]

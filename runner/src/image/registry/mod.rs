@@ -93,6 +93,7 @@ const ABSENT: &str = "there is no such image in the registry";
 const UNKNOWN: &str = "the registry wants somebody it knows: there is no such image, or it needs a login (~/.docker/config.json, --creds)";
 const FORBIDDEN: &str =
     "the registry does not let us do that: it needs the login of somebody who may (~/.docker/config.json, --creds)";
+const PLAIN: &str = " (the registry seems to speak plain HTTP, which --tls-verify=false allows)";
 
 /// The whole reason: the causes of a failed request are in its sources.
 fn told(error: &OciDistributionError) -> Error {
@@ -117,6 +118,10 @@ fn told(error: &OciDistributionError) -> Error {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
+    }
+    // What rustls says of an answer that is none of TLS.
+    if text.contains("InvalidContentType") {
+        text.push_str(PLAIN);
     }
     Error::new(text.replace('\n', " "))
 }

@@ -179,7 +179,7 @@ fn networks_are_those_that_can_be_had() {
         run(&[net], "echo ran").expect_refusal(125, "needs root");
     }
     run(&["--net=pasta"], "echo ran").expect_refusal(125, "package passt");
-    run(&["--net=pasta", "-p", "80"], "echo ran").expect_refusal(125, "package passt");
+    run(&["-p", "80"], "echo ran").expect_refusal(125, "packages passt, slirp4netns");
     person.sandbox.run(&["--net=pasta"], &["true"]).expect_refusal(125, "for users other than root");
     person.assert_clean();
 }
@@ -192,6 +192,10 @@ fn networks_are_those_that_can_be_had() {
 fn a_program_that_carries_packets_lives_as_long_as_the_container() {
     let person = Person::new();
     let program = person.sandbox.path("bin/slirp4netns");
+    if !person.may_open_tunnels(0o666) {
+        eprintln!("skipped: this kernel makes no tunnels");
+        return;
+    }
     let note = person.home.join("pid");
     let script = format!("#!/bin/sh\necho $$ $* > {}\necho 1 >&0\nexec /bin/sleep 1000\n", note.display());
     executable(&program, &script);
@@ -206,7 +210,6 @@ fn a_program_that_carries_packets_lives_as_long_as_the_container() {
     executable(&program, "#!/bin/sh\necho no device >&2\nexit 1\n");
     let refused = person.xnet(&["run", "--rm", "--", "echo", "ran"]);
     refused.expect_refusal(125, "slirp4netns has ended: no device");
-    person.xnet(&["run", "--rm", "-p", "80", "--", "echo", "ran"]).expect_refusal(125, "--publish");
     person.assert_clean();
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::spec::{HostPort, Net, Protocol, Publish};
+use crate::spec::{HostPort, Net, NetMode, Protocol, Publish};
 
 /// One published port, settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ impl Reserved {
     pub(crate) fn take(net: &Net) -> Result<Self> {
         let mut reserved = Self::default();
         for publish in wanted(net) {
-            let (port, sockets) = reserve(&publish)?;
+            let (port, sockets) = reserve(&publish, Hold::of(net))?;
             reserved.sockets.extend(sockets);
             reserved.mappings.push(Mapping {
                 host_ip: publish.host_ip,
@@ -66,15 +66,16 @@ impl Reserved {
     /// Takes what the dead owner of a running container had taken. What somebody has got hold of in between is his: packets
     /// go to the container all the same.
     pub(crate) fn again(mappings: Vec<Mapping>) -> Self {
-        let publish = |mapping: &Mapping| Publish {
-            host_ip: mapping.host_ip,
-            host_port: HostPort::Exactly(mapping.host_port),
-            container_port: mapping.container_port,
-            protocol: mapping.protocol,
-        };
-        let taken = mappings.iter().filter_map(|mapping| take(&publish(mapping), mapping.host_port).ok());
+        let taken = mappings.iter().filter_map(|mapping| take(&mapping.publish(), mapping.host_port, Hold::Alone).ok());
         let sockets = taken.flat_map(|(_, sockets)| sockets).collect();
         Self { mappings, sockets }
+    }
+}
+
+impl Reserved {
+    /// Lets go of the ports, for a program that listens there itself.
+    pub(super) fn release(&mut self) {
+        self.sockets.clear();
     }
 }
 
@@ -84,7 +85,7 @@ pub(super) fn is_wanted(net: &Net) -> bool {
 }
 
 /// What was asked for by `-p`, and by `-P` for the rest of what is exposed; nothing twice.
-fn wanted(net: &Net) -> Vec<Publish> {
+pub(super) fn wanted(net: &Net) -> Vec<Publish> {
     let mut wanted: Vec<Publish> = Vec::new();
     for publish in &net.publish {
         if !wanted.contains(publish) {
@@ -100,8 +101,24 @@ fn wanted(net: &Net) -> Vec<Publish> {
     wanted
 }
 
-fn reserve(publish: &Publish) -> Result<(u16, Vec<OwnedFd>)> {
-    let take = |port: u16| take(publish, port);
+/// What a port is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// To keep everybody else from it.
+    Alone,
+    /// To see that nobody listens there, before a program does. Connections that have ended there are no obstacle to either: the kernel
+    /// remembers them for a minute.
+    ForAnother,
+}
+
+impl Hold {
+    fn of(net: &Net) -> Self {
+        if matches!(net.mode, NetMode::Carried(_)) { Self::ForAnother } else { Self::Alone }
+    }
+}
+
+fn reserve(publish: &Publish, hold: Hold) -> Result<(u16, Vec<OwnedFd>)> {
+    let take = |port: u16| take(publish, port, hold);
     match publish.host_port {
         HostPort::Exactly(port) => take(port).map_err(|refusal| refusal.into_error(publish, port)),
         HostPort::OneOf(first, last) => (first..=last).find_map(|port| take(port).ok()).ok_or_else(|| {
@@ -137,6 +154,11 @@ impl Refusal {
             ),
             Errno::EADDRINUSE => format!("no {protocol} port of the host is free"),
             Errno::EADDRNOTAVAIL => format!("publish port {port}/{protocol}: this host has no address{at}"),
+            Errno::EACCES => format!(
+                "take port {port}/{protocol} of the host{at}: {} (those below net.ipv4.ip_unprivileged_port_start, by default \
+                 1024, are root's)",
+                Errno::EACCES.desc()
+            ),
             errno => format!("take port {port}/{protocol} of the host{at}: {}", errno.desc()),
         })
     }
@@ -144,7 +166,7 @@ impl Refusal {
 
 /// Takes `port`, or any for 0, at each address that the mapping is about. A family or a protocol that this kernel lacks
 /// can't be taken by anybody, and needs no socket.
-fn take(publish: &Publish, port: u16) -> std::result::Result<(u16, Vec<OwnedFd>), Refusal> {
+fn take(publish: &Publish, port: u16, hold: Hold) -> std::result::Result<(u16, Vec<OwnedFd>), Refusal> {
     let addresses = match publish.host_ip {
         Some(address) => vec![address],
         None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
@@ -152,7 +174,7 @@ fn take(publish: &Publish, port: u16) -> std::result::Result<(u16, Vec<OwnedFd>)
     let (mut port, mut sockets) = (port, Vec::new());
     for address in addresses {
         let at = SocketAddr::new(address, port);
-        match bound(at, publish.protocol) {
+        match bound(at, publish.protocol, hold) {
             Ok((taken, socket)) => {
                 port = taken;
                 sockets.push(socket);
@@ -169,7 +191,7 @@ fn take(publish: &Publish, port: u16) -> std::result::Result<(u16, Vec<OwnedFd>)
     Ok((port, sockets))
 }
 
-fn bound(at: SocketAddr, protocol: Protocol) -> nix::Result<(u16, OwnedFd)> {
+fn bound(at: SocketAddr, protocol: Protocol, hold: Hold) -> nix::Result<(u16, OwnedFd)> {
     let family = if at.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SockType::Stream, SockProtocol::Tcp),
@@ -177,6 +199,9 @@ fn bound(at: SocketAddr, protocol: Protocol) -> nix::Result<(u16, OwnedFd)> {
         Protocol::Sctp => (SockType::Stream, SockProtocol::Sctp),
     };
     let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, number)?;
+    if hold == Hold::ForAnother && protocol == Protocol::Tcp {
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    }
     if at.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
@@ -187,6 +212,21 @@ fn bound(at: SocketAddr, protocol: Protocol) -> nix::Result<(u16, OwnedFd)> {
 }
 
 impl Mapping {
+    /// What asks for exactly this.
+    fn publish(&self) -> Publish {
+        Publish {
+            host_ip: self.host_ip,
+            host_port: HostPort::Exactly(self.host_port),
+            container_port: self.container_port,
+            protocol: self.protocol,
+        }
+    }
+
+    /// Whether nobody has the host's side.
+    pub(super) fn is_free(&self) -> bool {
+        take(&self.publish(), self.host_port, Hold::ForAnother).is_ok()
+    }
+
     /// As plugins are told of it.
     pub(crate) fn to_cni(self) -> Value {
         let mut entry = json!({
@@ -223,7 +263,7 @@ mod tests {
     use nix::sched::{CloneFlags, unshare};
 
     use super::*;
-    use crate::spec::{Expose, NetMode};
+    use crate::spec::Expose;
 
     fn net(publish: &[&str]) -> Net {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();

@@ -53,7 +53,10 @@ impl Prepared {
             _ => None,
         };
         devices::check(&net.devices, networks.len())?;
-        let ports = Reserved::take(&net)?;
+        let ports = match net.mode {
+            NetMode::Carried(carrier) => carrier::ports(carrier, &net)?,
+            _ => Reserved::take(&net)?,
+        };
         Ok(Self {
             networks,
             hostname: hostname(spec, joined.as_ref()),
@@ -131,7 +134,7 @@ impl Prepared {
         fault::point("log-network")?;
         let (endpoints, mut dns) = self.attach(store, each(), warn)?;
         if let NetMode::Carried(program) = self.net.mode {
-            dns.add(&carrier::start(program, &self.pin, container)?);
+            dns.add(&carrier::start(program, &self.pin, &self.ports.mappings, container)?);
         }
         fault::point("network")?;
         self.lend_devices(container, store)?;
@@ -257,7 +260,7 @@ pub(crate) fn lookup(spec: &Spec, dirs: &Dirs) -> Result<Vec<Network>> {
             net.mode.networks().iter().map(find).collect::<Result<Vec<_>>>()?
         }
     };
-    if !ports::is_wanted(net) {
+    if !ports::is_wanted(net) || matches!(net.mode, NetMode::Carried(_)) {
         return networks.into_iter().map(Network::without_ports).collect();
     }
     if !networks.iter().any(|network| network.is_capable_of("portMappings")) {

@@ -73,9 +73,9 @@ pub(crate) fn missing(hierarchies: &[Hierarchy]) -> Vec<String> {
     if caller().is_none() {
         return Vec::new();
     }
-    let mut all = vec!["networks of bridges and published ports: they are root's".to_owned()];
+    let mut all = vec!["networks of bridges: they are root's".to_owned()];
     if let Some((_, Some(error))) = network::default() {
-        all.push(error.message);
+        all.push(format!("networks, but for those of others, and published ports: {}", error.message));
     }
     let few = identity().is_ok_and(|maps| maps.iter().any(|maps| maps.iter().map(|map| map.count).sum::<u32>() == 1));
     if few {

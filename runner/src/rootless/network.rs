@@ -4,26 +4,38 @@
 //! the host's, or another container's; and if a program is installed that carries packets between a namespace and ordinary
 //! sockets, that.
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+
 use crate::error::{Error, Result};
 use crate::spec::{Carrier, NetMode};
 
 use super::caller;
 
-/// The mode of a container for which none was asked, and what is to be said about it; none for root, who has the usual one.
+/// The mode of a container for which none was asked, and why it is none, if it is; nothing for root, who has the usual one.
 pub(crate) fn default() -> Option<(NetMode, Option<Error>)> {
     caller()?;
     let installed = [Carrier::Pasta, Carrier::Slirp4netns].into_iter().find(|carrier| carrier.find().is_some());
-    Some(match installed {
-        Some(carrier) => (NetMode::Carried(carrier), None),
-        None => (NetMode::None, Some(no_carrier("the container has no network (--net none)"))),
-    })
+    let missing = match installed {
+        None => "without root that takes pasta or slirp4netns, and neither is installed (packages passt, slirp4netns)"
+            .to_owned(),
+        Some(carrier) => match tunnel() {
+            Ok(()) => return Some((NetMode::Carried(carrier), None)),
+            Err(error) => format!("{carrier} needs {error}"),
+        },
+    };
+    Some((NetMode::None, Some(Error::new(missing))))
 }
 
-/// What is missing for `what`.
-pub(crate) fn no_carrier(what: &str) -> Error {
-    Error::new(format!(
-        "{what}: without root that takes pasta or slirp4netns, and neither is installed (packages passt, slirp4netns)"
-    ))
+/// Looks whether interfaces can be made that a program reads from.
+fn tunnel() -> Result<()> {
+    const DEVICE: &str = "/dev/net/tun";
+    access(DEVICE, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|errno| {
+        Error::new(match errno {
+            Errno::ENOENT => format!("{DEVICE}, which is not there (`modprobe tun` makes it)"),
+            errno => format!("{DEVICE}, which you may not open: {} (its usual mode is 0666)", errno.desc()),
+        })
+    })
 }
 
 /// Refuses what only root can have, and what only others need.
@@ -42,6 +54,7 @@ pub(crate) fn check(mode: &NetMode) -> Result<()> {
         NetMode::Carried(carrier) if carrier.find().is_none() => {
             Err(Error::new(format!("--net {carrier}: {carrier} is not installed (package {})", carrier.package())))
         }
+        NetMode::Carried(carrier) => tunnel().map_err(|error| Error::new(format!("--net {carrier} needs {error}"))),
         _ => Ok(()),
     }
 }

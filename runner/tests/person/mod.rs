@@ -86,6 +86,15 @@ impl Person {
         ended.stdout.trim().to_owned()
     }
 
+    /// Whether this person may open the device by which tunnels are made, from now on, as `mode` says; it is a mere file. False if this
+    /// host has no such device.
+    pub fn may_open_tunnels(&self, mode: u32) -> bool {
+        let file = self.sandbox.path("tunnels");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        mount(Some(&file), "/dev/net/tun", None::<&str>, MsFlags::MS_BIND, None::<&str>).is_ok()
+    }
+
     pub fn data(&self) -> PathBuf {
         self.home.join(".local/share/xnet")
     }

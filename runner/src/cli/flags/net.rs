@@ -81,9 +81,11 @@ impl NetFlags {
             None => (NetMode::together(&self.net)?, None),
         };
         rootless::network::check(&mode)?;
-        if missing.is_some() && (self.publish_all || !self.publish.is_empty()) {
-            return Err(rootless::network::no_carrier("--publish"));
+        if let Some(why) = missing.as_ref().filter(|_| self.publish_all || !self.publish.is_empty()) {
+            return Err(Error::new(format!("--publish: {}", why.message)));
         }
+        let missing =
+            missing.map(|why| Error::new(format!("the container has no network (--net none): {}", why.message)));
         if !self.netdev.is_empty() {
             rootless::network::refuse("--netdev")?;
         }
@@ -101,7 +103,8 @@ impl NetFlags {
                 return Err(Error::new(format!("invalid DNS setting {word:?}: it is one word of resolv.conf")));
             }
         }
-        let ignored = (mode.networks().is_empty() && (self.publish_all || !publish.is_empty())).then(|| {
+        let publishes = matches!(mode, NetMode::Networks(_) | NetMode::Carried(_));
+        let ignored = (!publishes && (self.publish_all || !publish.is_empty())).then(|| {
             publish.clear();
             Error::new(format!("published ports are discarded: --net {mode} has none to publish"))
         });
@@ -161,10 +164,7 @@ impl NetFlags {
                 (others.into_iter().chain(attachment).collect(), "which shares the other's network and names")
             }
             NetMode::Host | NetMode::None => (attachment.to_vec(), "which attaches the container to no network"),
-            NetMode::Carried(_) => {
-                let ports = others.into_iter().filter(|(flag, _)| ["--publish", "--publish-all"].contains(flag));
-                (ports.chain(attachment).collect(), "which leads out only")
-            }
+            NetMode::Carried(_) => (attachment.to_vec(), "which gives the addresses itself"),
             NetMode::Namespace(_) => (attachment.to_vec(), "which takes the namespace as it is"),
         };
         let refused: Vec<&str> = refused.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect();

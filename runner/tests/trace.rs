@@ -196,6 +196,9 @@ fn people_get_a_table_and_a_line_of_sums() {
     assert_eq!(only.stderr.lines().count(), 1, "{}", only.stderr);
     sandbox.sh("true").expect(0, "");
     sandbox.run(&["--net=none", "--trace=yaml"], &["true"]).code_is_not(0);
+    // There is no story of what was refused at once.
+    let refused = sandbox.run(&["--net=nowhere", "--trace", "--timings", "--explain"], &["true"]);
+    refused.expect_refusal(125, "no network is called nowhere");
 }
 
 /// The commands of the steps of these names.
@@ -284,6 +287,46 @@ fn the_whole_explanation_makes_the_same_container() {
     for file in [sandbox.path("netns").join(id).as_path(), Path::new("/run/netns")] {
         let _ = nix::mount::umount2(file, nix::mount::MntFlags::MNT_DETACH);
     }
+}
+
+/// Requirement: S3-1.
+#[test]
+fn the_explanation_joins_who_is_joined() {
+    let sandbox = node();
+    let other =
+        sandbox.start(&["--name=a", "--net=none"], "readlink /proc/self/ns/net /proc/self/ns/ipc; exec sleep 1000");
+    let namespaces = "readlink /proc/self/ns/net /proc/self/ns/ipc";
+    let ended = sandbox.run(&["--net=container:a", "--ipc=container:a", "--explain"], &["sh", "-c", namespaces]);
+    assert!(ended.stdout.starts_with(&other.first), "{}", ended.stderr);
+    let script = commands(
+        &ended.stderr,
+        &["pin-netns", "clone3: what follows is typed in the shell that this starts", "join-net"],
+    );
+    // Not all of it, so into no group.
+    let (xnet, begin) = (env!("CARGO_BIN_EXE_xnet"), script.find("(echo 0 >").zip(script.find("exec nsenter")));
+    let script = begin.map_or(script.clone(), |(from, to)| format!("{}({}", &script[..from], &script[to..]));
+    let places = [("XNET_ROOT", "data"), ("XNET_STATE_DIR", "state"), ("XNET_NETNS_DIR", "netns")];
+    let places = places.map(|(name, dir)| format!("export {name}={}\n", sandbox.path(dir).display())).concat();
+    let typed = typed(&format!("{places}{}{namespaces}\n", script.replace("$(xnet ", &format!("$({xnet} "))));
+    assert_eq!(typed.stdout, ended.stdout, "{script}\n{}", typed.stderr);
+    let id = script.lines().find_map(|line| line.strip_prefix("export ID=")).unwrap();
+    nix::mount::umount2(&sandbox.path("netns").join(id), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    drop(other);
+}
+
+/// Without the options there is no memory for a trace, and with them there is.
+#[test]
+fn a_start_that_nobody_watches_is_not_recorded() {
+    let sandbox = Sandbox::new();
+    let shared = |options: &[&str]| {
+        let run = sandbox.run_command(&[&["--net=none"], options].concat(), &["true"]);
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=mmap"]).arg(run.get_program()).args(run.get_args());
+        let ended = Ended::of(command.envs(run.get_envs().filter_map(|(key, value)| Some((key, value?)))));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        ended.stderr.lines().filter(|line| line.contains("MAP_SHARED|MAP_ANONYMOUS")).count()
+    };
+    assert_eq!((shared(&[]), shared(&["--timings"])), (0, 1));
 }
 
 /// Requirement: S3-1.

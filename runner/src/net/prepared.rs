@@ -108,7 +108,8 @@ impl Prepared {
     fn pin(&self, netns: &OwnedFd, container: &mut Container) -> Result<()> {
         container.record(&Record::Netns { path: self.pin.clone() })?;
         fault::point("log-netns")?;
-        trace::step(Part::Namespaces, "pin-netns", || told::pin(&self.pin), || pin::pin(netns.as_fd(), &self.pin))?;
+        let told = || told::pin(&self.pin, self.joined.as_ref().and_then(|joined| joined.connected.netns.as_deref()));
+        trace::step(Part::Namespaces, "pin-netns", told, || pin::pin(netns.as_fd(), &self.pin))?;
         fault::point("pin-netns")
     }
 

@@ -15,7 +15,9 @@ pub(crate) fn of_setup(child: &Child<'_>) -> Plan {
     let born = "connect the streams, close what was inherited, make the filter of system calls".to_owned();
     let mut steps = vec![What::new(Part::Process, "birth", born)];
     steps.extend(child.ops.iter().map(|op| {
-        let told = Told::from(op.to_string()).typed(shell::op(op, child));
+        let is_made = child.spec.namespaces.user.is_some() && matches!(op, Op::Root(..) | Op::Source(_));
+        let detail = if is_made { "made by the parent".to_owned() } else { op.to_string() };
+        let told = Told::from(detail).typed(shell::op(op, child));
         What::new(part(op), op.name(), told)
     }));
     steps.extend(of_command(&child.spec.process));

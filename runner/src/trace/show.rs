@@ -9,6 +9,10 @@ use super::record::{Outcome, Part, Process, Step, Story, Variable};
 /// All that is wanted of `story`.
 pub(super) fn text(story: &Story) -> String {
     let mut text = String::new();
+    // What was refused before anything was touched is no story.
+    if story.steps.is_empty() {
+        return text;
+    }
     if story.wanted.is_json() {
         story.steps.iter().for_each(|step| line(&mut text, &object(step, story)));
         if story.wanted.timings {

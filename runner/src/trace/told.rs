@@ -88,9 +88,14 @@ pub(crate) fn users(users: &Users) -> Told {
     format!("echo '{}' > /proc/PID/uid_map, and gid_map; make the root file system", lines.join(", ")).into()
 }
 
-/// The name of its network namespace.
-pub(crate) fn pin(path: &Path) -> Told {
-    Told::from(format!("mount --bind /proc/PID/ns/net {}", path.display())).typed(At::of_file(path).made())
+/// The name of its network namespace, a new one or that of somebody else, whose name is `theirs`.
+pub(crate) fn pin(path: &Path, theirs: Option<&Path>) -> Told {
+    let path_shown = path.display();
+    let Some(theirs) = theirs.map(Path::display) else {
+        return Told::from(format!("mount --bind /proc/PID/ns/net {path_shown}")).typed(At::of_file(path).made());
+    };
+    let typed = vec![format!("touch {path_shown} && mount --bind {theirs} {path_shown}")];
+    Told::from(format!("mount --bind {theirs} {path_shown}")).typed(typed)
 }
 
 /// Its files of /etc.

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Pid, Uid, setfsgid, setfsuid};
 use serde::{Deserialize, Serialize};
@@ -168,14 +169,11 @@ pub(crate) fn keep_id() -> Result<Users> {
 /// container's own id, so containers that come at the same time do not look at the same place.
 pub(crate) fn free_range(id: &Name) -> Result<Users> {
     if !sys::ns::in_initial_user() {
-        return Err(Error::new(
-            "--userns auto needs the host's root, who has ids to give: here there are keep-id, UID:GID:SIZE and --uidmap, of \
-             the ids in /proc/self/uid_map of xnet",
-        ));
+        return free_slice(id);
     }
-    let taken = maps_in_use();
+    let taken = maps_in_use("uid_map");
     let slots = (LAST - FIRST) / RANGE;
-    let start = u32::from_str_radix(&id.as_str()[..7.min(id.as_str().len())], 16).unwrap_or_default();
+    let start = beginning(id);
     let base = |n: u32| FIRST + (start.wrapping_add(n) % slots) * RANGE;
     let free = |base: &u32| {
         let (from, to) = (u64::from(*base), u64::from(*base) + u64::from(RANGE));
@@ -186,12 +184,47 @@ pub(crate) fn free_range(id: &Name) -> Result<Users> {
     Users::shifted(base, base, RANGE)
 }
 
-/// The ranges, as the host numbers them, that all running processes' user namespaces map. Everything but the initial
-/// namespace's, which maps all there are.
-fn maps_in_use() -> Vec<(u64, u64)> {
+/// Where container `id` begins to look.
+fn beginning(id: &Name) -> u32 {
+    u32::from_str_radix(&id.as_str()[..7.min(id.as_str().len())], 16).unwrap_or_default()
+}
+
+/// What a container gets from `--userns auto` out of the ids that were lent to a person, of which there may be few.
+const SLICE: u32 = 1024;
+
+/// The same for somebody without root: a slice of the ids that were lent, which do not include the caller's own.
+fn free_slice(id: &Name) -> Result<Users> {
+    let [uids, gids] = rootless::identity()?;
+    let find = |maps: &[IdMap], file: &str| {
+        let (all, taken) = (slices(maps), maps_in_use(file));
+        let ends = |base: u32| (u64::from(base), u64::from(base) + u64::from(SLICE));
+        let is_free = |base: &u32| !taken.iter().any(|(from, n)| *from < ends(*base).1 && ends(*base).0 < from + n);
+        let first = beginning(id) as usize % all.len().max(1);
+        all[first..].iter().chain(&all[..first]).copied().find(is_free).ok_or_else(|| {
+            Error::new(format!(
+                "--userns auto: no {SLICE} of the ids that are lent to you are free (/etc/subuid, /etc/subgid); there are \
+                 keep-id, UID:GID:SIZE and --uidmap, too"
+            ))
+        })
+    };
+    Users::shifted(find(&uids, "uid_map")?, find(&gids, "gid_map")?, SLICE)
+}
+
+/// Where the slices of the lent ids begin, each in one piece of them, as the kernel wants it.
+fn slices(maps: &[IdMap]) -> Vec<u32> {
+    let lent = maps.iter().filter(|map| map.inside > 0);
+    lent.flat_map(|map| (0..map.count / SLICE).map(|n| map.inside + n * SLICE)).collect()
+}
+
+/// The ranges, as they are numbered here, that all running processes' user namespaces map by their `file`. Everything but the initial
+/// namespace's, which maps all there are. Without the host's root only those count that were made in this process' own.
+fn maps_in_use(file: &str) -> Vec<(u64, u64)> {
     let mut found: Vec<(u64, u64)> = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let map = fs::read_to_string(entry.path().join("uid_map")).unwrap_or_default();
+        if !sys::ns::in_initial_user() && !is_right_below(&entry.path().join("ns/user")) {
+            continue;
+        }
+        let map = fs::read_to_string(entry.path().join(file)).unwrap_or_default();
         for line in map.lines() {
             let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
             if let [_, outside, count] = fields[..] {
@@ -205,9 +238,24 @@ fn maps_in_use() -> Vec<(u64, u64)> {
     found
 }
 
+/// Whether the user namespace `file` was made in this process' own.
+fn is_right_below(file: &Path) -> bool {
+    let above = File::open(file).ok().and_then(|namespace| sys::ns::parent(namespace.as_fd()).ok());
+    let inode = above.and_then(|above| File::from(above).metadata().ok()).map(|meta| meta.ino());
+    inode.is_some() && inode == fs::metadata("/proc/self/ns/user").ok().map(|meta| meta.ino())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Requirement: S1-U2.
+    #[test]
+    fn slices_are_of_the_lent_ids_and_in_one_piece() {
+        let map = |inside, count| IdMap::new(inside, inside, count).unwrap();
+        assert_eq!(slices(&[map(0, 1), map(1, 2100), map(2101, 1024), map(3125, 500)]), [1, 1025, 2101]);
+        assert_eq!(slices(&[map(0, 1)]), Vec::<u32>::new());
+    }
 
     #[test]
     fn ranges_are_of_nobody_and_follow_from_the_id() {

@@ -267,6 +267,37 @@ fn networks_of_the_host_are_refused_by_every_command() {
     assert!(seen.stdout.contains("169.254.9.2/30"), "{}{}", seen.stdout, seen.stderr);
 }
 
+/// Of the ids that are lent each container gets some of its own, as long as there are any.
+///
+/// Requirement: S1-U1, S1-U2, F-rootless.
+#[test]
+fn containers_get_slices_of_the_ids_that_are_lent() {
+    let person = Person::with(&format!("{UID}:{LENT}:2100\n"));
+    import(&person, 33);
+    let run = |name: &str| {
+        let name = format!("--name={name}");
+        person.xnet(&["run", "-d", "--userns=auto", &name, "--net=none", "bb", "sleep", "1000"])
+    };
+    let begins = |name: &str| {
+        let map = person.xnet(&["exec", name, "cat", "/proc/self/uid_map"]).stdout;
+        let fields: Vec<u32> = map.split_whitespace().map(|field| field.parse().unwrap()).collect();
+        assert_eq!((fields[0], fields[2]), (0, 1024));
+        let pid = person.xnet(&["inspect", "-f", "{{.State.Pid}}", name]).stdout;
+        fs::metadata(format!("/proc/{}", pid.trim())).unwrap().uid()
+    };
+    assert_eq!((run("a").code, run("b").code), (0, 0));
+    let mut roots = [begins("a"), begins("b")];
+    roots.sort_unstable();
+    assert_eq!(roots, [LENT, LENT + 1024]);
+    person.xnet(&["exec", "a", "busybox", "stat", "-c", "%u", "/srv/mine"]).expect(0, "33");
+    let refused = run("c");
+    assert_eq!(refused.code, 125);
+    assert!(refused.stderr.contains("no 1024 of the ids"), "{}", refused.stderr);
+    let few = person.xnet(&["rm", "-f", "a", "b"]);
+    assert_eq!(few.code, 0, "{}", few.stderr);
+    person.assert_clean();
+}
+
 /// Namespaces of the host's are shared as for root.
 ///
 /// Requirement: S1-U2, F-rootless.

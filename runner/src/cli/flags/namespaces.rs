@@ -24,7 +24,7 @@ pub(in crate::cli) struct NamespaceFlags {
     /// Whether its own cgroup looks like the root: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     cgroupns: NamespaceMode,
-    /// Whose ids it has: host, auto (a range of nobody's), keep-id (without root: the caller's own), or UID:GID:SIZE (the host's ids of its root, and how many)
+    /// Whose ids it has: host, auto (a range of nobody's; without root of the ids that are lent), keep-id (without root: the caller's own), or UID:GID:SIZE (the host's ids of its root, and how many)
     #[arg(long, value_name = "MODE")]
     userns: Option<String>,
     /// Map users one run at a time

@@ -146,6 +146,19 @@ fn heal(sandbox: &Sandbox, mut found: Vec<Line>) {
 }
 
 #[test]
+fn names_that_were_chosen_inside_are_no_commands() {
+    let (sandbox, _) = patient(&[]);
+    typed(
+        &sandbox,
+        "xnet netns exec web ip link set eth0 down && xnet netns exec web ip link set eth0 name '$(touch)'",
+    );
+    let found = trouble(&sandbox, &["web"]);
+    assert!(found.len() == 2 && found[0][1] == "eth0" && found[0][2].contains("it is gone"), "{found:?}");
+    assert_eq!(found[1][3], "xnet netns exec web ip link set '$(touch)' up");
+    typed(&sandbox, &found[1][3]);
+}
+
+#[test]
 fn a_gateway_that_nobody_has_and_an_address_that_two_have_are_found_by_asking() {
     let (sandbox, id) = patient(&[]);
     let own = address(&sandbox, &id);

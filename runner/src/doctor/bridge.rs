@@ -5,6 +5,7 @@ use ::kernel::link::Link;
 use crate::error::Result;
 
 use super::path::{Far, Path};
+use super::report::word;
 use super::{Report, refused};
 
 /// Looks at the other end of `link`; answers it if there is one here.
@@ -30,7 +31,7 @@ pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link) -> Result
         return Ok(None);
     };
     if !end.up {
-        report.bad("host end", format!("{} is down", end.name), format!("ip link set {} up", end.name));
+        report.bad("host end", format!("{} is down", end.name), format!("ip link set {} up", word(&end.name)));
         return Ok(None);
     }
     if end.mtu < link.mtu {
@@ -40,7 +41,7 @@ pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link) -> Result
                 "{} has MTU {}, and {} inside {}: bigger packets are lost without a word",
                 end.name, end.mtu, link.name, link.mtu
             ),
-            format!("ip link set {} mtu {}", end.name, link.mtu),
+            format!("ip link set {} mtu {}", word(&end.name), link.mtu),
         );
         return Ok(None);
     }
@@ -50,7 +51,7 @@ pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link) -> Result
         (None, Some(name)) => report.bad(
             "host end",
             format!("{} is up, and no port of bridge {name}", end.name),
-            format!("ip link set {} master {name}", end.name),
+            format!("ip link set {} master {}", word(&end.name), word(&name)),
         ),
         (None, None) => report.ok("host end", format!("{} is up, and routed", end.name)),
         (Some(bridge), _) => port(report, &end, bridge),
@@ -73,14 +74,14 @@ fn bridge_on_record(path: &Path, ifname: &str) -> Option<String> {
 
 fn port(report: &mut Report, end: &Link, bridge: &Link) {
     if !bridge.up {
-        let fix = format!("ip link set {} up", bridge.name);
+        let fix = format!("ip link set {} up", word(&bridge.name));
         return report.bad("bridge", format!("{} is down", bridge.name), fix);
     }
     if end.forwarding == Some(false) {
         return report.bad(
             "bridge",
             format!("port {} of {} passes nothing on: blocked, or still learning", end.name, bridge.name),
-            format!("bridge link set dev {} state 3", end.name),
+            format!("bridge link set dev {} state 3", word(&end.name)),
         );
     }
     let isolated = end.port.is_some_and(|port| port.isolated);

@@ -9,6 +9,7 @@ use crate::net::{Network, catalog};
 use crate::spec::Dirs;
 
 use super::Report;
+use super::report::word;
 
 /// The switch, and its fix.
 const SWITCH: &str = "net.ipv4.ip_forward";
@@ -64,7 +65,7 @@ fn filter(report: &mut Report, bridge: Option<&str>) {
         let is_open = lets_pass(&mut nft, &forward, DEPTH);
         Some((forward.accepts, is_open))
     });
-    let name = bridge.unwrap_or("xnet0");
+    let name = word(bridge.unwrap_or("xnet0"));
     let fix = format!("iptables -I FORWARD -i {name} -j ACCEPT; iptables -I FORWARD -o {name} -j ACCEPT");
     match outline {
         Some((false, true)) => report.warn(
@@ -118,7 +119,7 @@ pub(super) fn default_mtu(report: &mut Report, host: &mut Handle, dirs: &Dirs) {
                 "{bridge} has {}, and the way out, {out}, only {mtu}: big packets are lost wherever ICMP is dropped",
                 link.mtu
             ),
-            format!("ip link set {bridge} mtu {mtu}"),
+            format!("ip link set {} mtu {mtu}", word(&bridge)),
         ),
         Some(link) => report.ok("MTU", format!("{bridge} has {}, the way out, {out}, {mtu}", link.mtu)),
     }

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use crate::error::Result;
 
 use super::path::Path;
+use super::report::word;
 use super::{Report, refused};
 
 /// Whether the link has the addresses that it was given, and may use them.
@@ -22,7 +23,7 @@ pub(super) fn addresses(report: &mut Report, path: &mut Path, link: &Link) -> Re
             .any(|address| (address.network.ip(), address.network.prefix()) == (wanted.address, wanted.prefix))
         {
             let (address, prefix) = (wanted.address, wanted.prefix);
-            let fix = path.command(&format!("ip address replace {address}/{prefix} dev {}", link.name));
+            let fix = path.command(&format!("ip address replace {address}/{prefix} dev {}", word(&link.name)));
             report.bad(&check, format!("{address}/{prefix}, which it was given, is not there"), fix);
         }
     }
@@ -60,7 +61,7 @@ fn family(report: &mut Report, path: &mut Path, link: &Link, is_ipv6: bool, conn
     let proposal = proposal(path, link, connected)?;
     let replace = |way: IpAddr| {
         let ip = if is_ipv6 { "ip -6" } else { "ip" };
-        path.command(&format!("{ip} route replace default via {way} dev {}", link.name))
+        path.command(&format!("{ip} route replace default via {way} dev {}", word(&link.name)))
     };
     let wanted = path.endpoint(&link.name).filter(|endpoint| endpoint.is_default);
     let is_wanted =

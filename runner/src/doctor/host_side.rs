@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::net::default::way_out;
 
 use super::path::{Far, Path};
+use super::report::word;
 use super::{Report, refused};
 
 pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link, far: &Far) -> Result<()> {
@@ -37,7 +38,7 @@ fn has_gateways(report: &mut Report, path: &mut Path, link: &Link, far: &Far) ->
             report.bad(
                 "gateway",
                 format!("{} does not have {gateway} any more, which the container sends to", bridge.name),
-                format!("ip address add {gateway}/{} dev {}", assigned.prefix, bridge.name),
+                format!("ip address add {gateway}/{} dev {}", assigned.prefix, word(&bridge.name)),
             );
             return Ok(false);
         }
@@ -60,7 +61,7 @@ fn way_back(report: &mut Report, path: &mut Path, expected: &Link, ip: IpAddr) -
     }
     let other = found.map(|index| path.host.link_at(index).map_err(refused)).transpose()?.flatten();
     let bits = if ip.is_ipv6() { 128 } else { 32 };
-    let fix = format!("ip route replace {ip}/{bits} dev {}", expected.name);
+    let fix = format!("ip route replace {ip}/{bits} dev {}", word(&expected.name));
     match other {
         // What a network without addresses of the host's has.
         None if path.networks_of(expected, ip.is_ipv6())?.is_empty() => {
@@ -86,7 +87,7 @@ fn one_way(report: &mut Report, path: &mut Path, link: &Link) -> Result<()> {
         Some(1) if links > 1 => report.warn(
             "rp_filter",
             format!("1 inside, with {links} links: what comes in by another link than answers leave by is dropped"),
-            path.command(&format!("sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.{name}.rp_filter=2")),
+            path.command(&format!("sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.{}.rp_filter=2", word(&name))),
         ),
         Some(value) => report.ok("rp_filter", format!("{value} inside")),
         None => report.skip("rp_filter", "cannot be read"),
@@ -96,10 +97,10 @@ fn one_way(report: &mut Report, path: &mut Path, link: &Link) -> Result<()> {
 
 fn mtu(report: &mut Report, path: &Path, link: &Link, far: &Far) {
     if let Some(bridge) = far.bridge.as_ref().filter(|bridge| bridge.mtu < link.mtu) {
-        return report.bad(
+        return report.warn(
             "MTU",
-            format!("{} has {}, and {} of {} only {}", link.name, link.mtu, bridge.name, path.called(), bridge.mtu),
-            path.command(&format!("ip link set {} mtu {}", link.name, bridge.mtu)),
+            format!("{} has {}, and its bridge {} only {}", link.name, link.mtu, bridge.name, bridge.mtu),
+            path.command(&format!("ip link set {} mtu {}", word(&link.name), bridge.mtu)),
         );
     }
     let is_default = path.endpoint(&link.name).is_some_and(|endpoint| endpoint.is_default);
@@ -110,7 +111,7 @@ fn mtu(report: &mut Report, path: &Path, link: &Link, far: &Far) {
                 "{} has {}, and the way out of this host, {out}, {mtu}: big packets are lost wherever ICMP is dropped",
                 link.name, link.mtu
             ),
-            path.command(&format!("ip link set {} mtu {mtu}", link.name)),
+            path.command(&format!("ip link set {} mtu {mtu}", word(&link.name))),
         ),
         Some((out, mtu)) => report.ok("MTU", format!("{} has {}, the way out, {out}, {mtu}", link.name, link.mtu)),
         None => report.ok("MTU", format!("{} on all of the way to this host", link.mtu)),

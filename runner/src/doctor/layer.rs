@@ -40,10 +40,10 @@ pub(super) fn check(report: &mut Report, dirs: &Dirs, view: &View, first: Task) 
         return report.skip(CHECK, "the root file system is a copy, which may be changed from anywhere");
     }
     let place = Place::of(&dirs.data, view.id());
-    let Some((layer, inside)) = open_both(&place, first) else {
+    let Some(both) = open_both(&place, first) else {
         return report.skip(CHECK, "it cannot be compared with what shows inside");
     };
-    let found = changed(&layer, &inside).or_else(|| deleted_and_open(&inside, view, first));
+    let found = changed(&both.layer, &both.inside).or_else(|| deleted_and_open(&both, view, first));
     // The process may have ended meanwhile, and its number be another's.
     if !first.is_alive() {
         return report.skip(CHECK, "the container has ended");
@@ -58,8 +58,17 @@ pub(super) fn check(report: &mut Report, dirs: &Dirs, view: &View, first: Task) 
     }
 }
 
+/// A layer, and what shows it.
+struct Both {
+    layer: OwnedFd,
+    /// The container's root.
+    inside: OwnedFd,
+    /// The number of the root's mount.
+    mount: String,
+}
+
 /// The layer, and the root that shows it inside.
-fn open_both(place: &Place, first: Task) -> Option<(OwnedFd, OwnedFd)> {
+fn open_both(place: &Place, first: Task) -> Option<Both> {
     let _held = first.open().filter(|_| ns::in_initial_user())?;
     let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", first.pid)).ok()?;
     // A first process that has gone to another root is not asked.
@@ -67,11 +76,11 @@ fn open_both(place: &Place, first: Task) -> Option<(OwnedFd, OwnedFd)> {
         let fields: Vec<&str> = line.split(' ').collect();
         fields.get(3..5) == Some(&["/", "/"][..]) && line.contains(" - overlay ")
     };
-    mounts.lines().find(|line| is_root(line))?;
+    let mount = mounts.lines().find(|line| is_root(line))?.split(' ').next()?.to_owned();
     let layer = File::open(place.diff()).ok()?;
     let inside = File::open(format!("/proc/{}/root", first.pid)).ok()?;
     let is_overlay = fstatfs(&inside).is_ok_and(|found| found.filesystem_type() == OVERLAYFS_SUPER_MAGIC);
-    is_overlay.then(|| (layer.into(), inside.into()))
+    is_overlay.then(|| Both { layer: layer.into(), inside: inside.into(), mount })
 }
 
 /// The first name that is something else in the layer than inside.
@@ -135,11 +144,15 @@ fn is_new(layer: &OwnedFd, path: &Path, stat: &FileStat) -> bool {
 }
 
 /// A file of the overlay that a process has open under its name, and that has no name in the layer.
-fn deleted_and_open(inside: &OwnedFd, view: &View, first: Task) -> Option<String> {
-    let device = fstat(inside).ok()?.st_dev;
+fn deleted_and_open(both: &Both, view: &View, first: Task) -> Option<String> {
+    let device = fstat(&both.inside).ok()?.st_dev;
     top::rows(&view.cgroups, first.pid).iter().find_map(|row| {
         let fds = fs::read_dir(format!("/proc/{}/fd", row.pid)).into_iter().flatten().flatten();
         fds.map(|fd| fd.path()).find_map(|fd| {
+            // What is on other file systems is not touched: one of the container's own need not answer.
+            let number = fd.file_name()?.to_str()?;
+            let info = fs::read_to_string(format!("/proc/{}/fdinfo/{number}", row.pid)).ok()?;
+            info.lines().find(|line| line.strip_prefix("mnt_id:").is_some_and(|id| id.trim() == both.mount))?;
             let meta = fs::metadata(&fd).ok()?;
             let is_gone = meta.is_file() && meta.nlink() == 0 && meta.dev() == device;
             // The kernel says so of one that was deleted inside.

@@ -7,6 +7,7 @@ use crate::spec::Dirs;
 use crate::state::Store;
 
 use super::Report;
+use super::report::word;
 
 /// How many of a kind are told by name.
 const SHOWN: usize = 3;
@@ -22,7 +23,7 @@ pub(super) fn check(report: &mut Report, store: &Store, dirs: &Dirs) -> Result<(
     tell(report, "namespaces", &path(true), "of containers that are gone", "xnet netns prune");
     let (others, first) = (path(false), stale.iter().find(|stale| !stale.is_ours));
     if let Some(first) = first {
-        let fix = format!("rm {}", first.path.display());
+        let fix = format!("rm {}", word(&first.path.to_string_lossy()));
         tell(report, "namespaces", &others, "names of others, behind which there is none", &fix);
     }
     let leases: Vec<String> = stale_leases(store, dirs)?.iter().map(|(path, _)| path.display().to_string()).collect();

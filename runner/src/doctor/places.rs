@@ -12,6 +12,7 @@ use crate::net::{Network, catalog};
 use crate::spec::Dirs;
 
 use super::Report;
+use super::report::word;
 
 /// Where the plugins of others are.
 const PLUGINS: &str = "/opt/cni/bin";
@@ -20,7 +21,9 @@ pub(super) fn check(report: &mut Report, dirs: &Dirs) -> Result<()> {
     let ours = dirs.data.join("networks");
     for (check, dir) in [("plugins", Path::new(PLUGINS)), ("networks", &ours), ("networks", &dirs.conf)] {
         match distrusted(dir) {
-            Some(reason) => report.warn(check, reason, format!("chown root {0} && chmod go-w {0}", dir.display())),
+            Some(reason) => {
+                report.warn(check, reason, format!("chown root {0} && chmod go-w {0}", word(&dir.to_string_lossy())))
+            }
             None if dir.is_dir() => report.ok(check, format!("{} is root's alone", dir.display())),
             None => report.ok(check, format!("{} is not there, and need not be", dir.display())),
         }
@@ -40,7 +43,13 @@ fn network(report: &mut Report, file: &Path, is_ours: bool) {
         Ok(list) => list,
         Err(error) => {
             let refusal = format!("{}: {}", file.display(), error.to_string().replace('\n', "; "));
-            return tell(report, is_ours, &title, &refusal, &format!("${{EDITOR:-vi}} {}", file.display()));
+            return tell(
+                report,
+                is_ours,
+                &title,
+                &refusal,
+                &format!("${{EDITOR:-vi}} {}", word(&file.to_string_lossy())),
+            );
         }
     };
     let wrong = gateways(&serde_json::from_slice(list.bytes()).unwrap_or_default());
@@ -55,7 +64,7 @@ fn network(report: &mut Report, file: &Path, is_ours: bool) {
             format!(
                 "the gateway {gateway} is not in {subnet}, so the kernel refuses the route (Nexthop has invalid gateway)"
             ),
-            format!("sed -i 's|{gateway}|{first}|' {}", file.display()),
+            format!("sed -i 's|{gateway}|{first}|' {}", word(&file.to_string_lossy())),
         );
     }
 }

@@ -17,6 +17,7 @@ use crate::error::{Context, Result};
 use crate::sys;
 
 use super::path::Path;
+use super::report::word;
 use super::{Report, gateway as ways, refused};
 
 /// How long an answer is waited for that should come.
@@ -68,7 +69,7 @@ pub(super) fn gateway(report: &mut Report, path: &mut Path, link: &Link) -> Resu
         };
         match known(path, link, gateway)? {
             Some(stale) if stale != mac => {
-                let fix = path.command(&format!("ip neighbour del {ip} dev {}", link.name));
+                let fix = path.command(&format!("ip neighbour del {ip} dev {}", word(&link.name)));
                 report.bad("neighbour", format!("the gateway {ip} is {mac}, and the container sends to {stale}"), fix);
             }
             _ => report.ok("neighbour", format!("the gateway {ip} answers from {mac}")),
@@ -90,12 +91,12 @@ fn offer(path: &mut Path, link: &Link, gateway: Ipv4Addr) -> Result<String> {
     let fits = |ip: &IpAddr| ours.iter().any(|address| address.network.contains(*ip));
     Ok(match has.iter().map(|network| network.ip()).find(fits) {
         Some(ip) if ip != IpAddr::V4(gateway) => {
-            path.command(&format!("ip route replace default via {ip} dev {}", link.name))
+            path.command(&format!("ip route replace default via {ip} dev {}", word(&link.name)))
         }
-        Some(_) => format!("sysctl net.ipv4.conf.{}.arp_ignore net.ipv4.conf.all.arp_ignore", bridge.name),
+        Some(_) => format!("sysctl net.ipv4.conf.{}.arp_ignore net.ipv4.conf.all.arp_ignore", word(&bridge.name)),
         None => {
             let prefix = ours.first().map_or(24, |address| address.network.prefix());
-            format!("ip address add {gateway}/{prefix} dev {}", bridge.name)
+            format!("ip address add {gateway}/{prefix} dev {}", word(&bridge.name))
         }
     })
 }

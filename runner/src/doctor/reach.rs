@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::net::Connected;
 
 use super::path::Path;
+use super::report::word;
 use super::{Report, names, refused};
 
 /// Where to: an address or a name, and a port; an IPv6 address in brackets.
@@ -48,7 +49,7 @@ pub(super) fn check(report: &mut Report, path: &mut Path, files: &path::Path, to
         Err(_) => {
             let (found, who) = names::look_up(path, files, &to.host)?;
             if found.is_empty() {
-                let fix = path.command(&format!("nslookup {}", to.host));
+                let fix = path.command(&format!("nslookup {}", word(&to.host)));
                 report.bad("name", format!("{} is not known inside: {who}", to.host), fix);
                 return Ok(());
             }

@@ -65,8 +65,10 @@ impl Report {
         self.push(check, Verdict::Bad, seen.into(), fix.into());
     }
 
+    /// Names are whatever somebody in a container has made them; what is printed is one line, and does nothing to a terminal.
     fn push(&mut self, check: &str, verdict: Verdict, seen: String, fix: String) {
-        self.0.push(Finding { check: check.to_owned(), verdict, seen, fix });
+        let [check, seen, fix] = [check, &seen, &fix].map(|text| text.replace(char::is_control, "?"));
+        self.0.push(Finding { check, verdict, seen, fix });
     }
 
     /// How many things do not work.
@@ -99,6 +101,15 @@ impl Report {
     }
 }
 
+/// A name as a word of a command that a person pastes into a shell: somebody in a container may have chosen it for that.
+pub(super) fn word(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:/@".contains(&byte);
+    if !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +124,15 @@ mod tests {
             "ok    lo         up\nbad   eth0 link  down\n                 fix: ip link set eth0 up\n"
         );
         assert_eq!((report.bad_ones(), report.rows().len()), (1, 2));
+    }
+
+    #[test]
+    fn names_that_are_commands_or_move_the_cursor_do_nothing() {
+        assert_eq!((word("eth0"), word("veth1.100@x")), ("eth0".into(), "veth1.100@x".into()));
+        assert_eq!(word("$(reboot)"), "'$(reboot)'");
+        assert_eq!(word("a';reboot;'"), "'a'\\'';reboot;'\\'''");
+        let mut report = Report::default();
+        report.ok("\u{1b}[2Jx", "a\nbad  b");
+        assert_eq!(report.text(), "ok    ?[2Jx  a?bad  b\n");
     }
 }

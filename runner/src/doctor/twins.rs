@@ -16,6 +16,7 @@ use crate::netns::scan::{Found, Scan};
 
 use super::bridge::leads;
 use super::path::{Far, Path};
+use super::report::word;
 use super::{Report, refused};
 
 pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link, far: Option<&Far>) -> Result<()> {
@@ -32,7 +33,7 @@ pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link, far: Opti
                 report.bad(
                     &format!("{} address", link.name),
                     format!("{address} is somebody else's, too: {who} has it at its {name}, on the same bridge"),
-                    format!("xnet netns exec {who} ip address del {address} dev {name}"),
+                    format!("xnet netns exec {} ip address del {address} dev {}", word(&who), word(name)),
                 );
             }
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails to unwrap fails the test")]
 
 mod node;
+mod person;
 mod sandbox;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use node::{ip, lan, node, xnet};
+use person::Person;
 use sandbox::{Ended, Sandbox, eventually};
 use serde_json::Value;
 
@@ -350,4 +352,28 @@ fn what_is_wrong_with_a_host_is_told() {
     found.iter().for_each(|line| typed(&sandbox, &line[3]));
     assert_eq!(trouble(&sandbox, &[]), Vec::<Line>::new());
     assert!(fs::read_to_string(networks.join("seed.conflist")).unwrap().contains("172.17.0.1"));
+}
+
+#[test]
+fn a_network_that_has_lost_its_owner_is_told() {
+    let (sandbox, _) = patient(&["--stop-timeout=0"]);
+    sandbox.detach(&["--name=side", "--net=container:web", "--stop-timeout=0"], &["sleep", "1000"]);
+    let (code, lines) = examine(&sandbox, &["side"]);
+    assert!(code == 0 && lines.iter().any(|line| line[2] == "that of container web"), "{lines:?}");
+    xnet(&sandbox, &["restart", "web"]).expect(0, "web");
+    let found = trouble(&sandbox, &["side"]);
+    assert!(found.len() == 1 && found[0][2].contains("has ended since"), "{found:?}");
+    typed(&sandbox, &found[0][3]);
+    assert_eq!(trouble(&sandbox, &["side"]), Vec::<Line>::new());
+}
+
+#[test]
+fn those_without_root_see_what_is_theirs() {
+    let person = Person::new();
+    person.detach(&["--name=web", "--net=none"]);
+    for args in [&["doctor", "web"][..], &["doctor"]] {
+        let ended = person.xnet(args);
+        assert!(ended.code == 0 && ended.stdout.contains("\nok  "), "{ended:?}");
+    }
+    assert!(person.xnet(&["doctor", "web"]).stdout.contains("none but lo"));
 }

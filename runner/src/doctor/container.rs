@@ -31,8 +31,16 @@ pub(crate) fn container(store: &Store, dirs: &Dirs, text: &str, to: Option<&Dest
     };
     // One that has joined another's namespace has that one's addresses and ports.
     let owner = connected.joined.as_ref().and_then(|other| Connected::read(store, other));
-    if let Some(owner) = &owner {
-        report.ok("network", format!("that of container {}", owner.title()));
+    match (&connected.joined, &owner) {
+        (Some(_), Some(owner)) if owner.inode == connected.inode => {
+            report.ok("network", format!("that of container {}", owner.title()));
+        }
+        (Some(other), _) => {
+            let seen = format!("that of container {}, which has ended since: nobody wires it any more", other.short());
+            report.bad("network", seen, format!("xnet restart {}", view.called()));
+            return Ok(report);
+        }
+        _ => {}
     }
     let mut path = Path::new((store, dirs), view.called(), owner.unwrap_or(connected.clone()), netns)?;
     let before = report.bad_ones();

@@ -5,19 +5,19 @@
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use ::kernel::Handle;
 use ::kernel::address::Address;
 use ::kernel::link::Link;
-use ::kernel::netns::NetNs;
 use ::kernel::route::Route;
 use ipnetwork::IpNetwork;
 use serde_json::Value;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::net::Connected;
 use crate::net::connected::Endpoint;
+use crate::netns as namespaces;
 use crate::spec::Dirs;
 use crate::state::{Record, Store, log};
 
@@ -32,6 +32,8 @@ pub(super) struct Path {
     /// Where containers are on record.
     pub(super) store: Store,
     pub(super) dirs: Dirs,
+    /// Where it begins; none for our own namespace.
+    netns: Option<OwnedFd>,
     /// What the container was called by.
     called: String,
     /// What its network is on record as; that of another container if it has joined one.
@@ -61,22 +63,20 @@ impl Path {
         connected: Connected,
         netns: Option<OwnedFd>,
     ) -> Result<Self> {
-        let open = |fd: &OwnedFd| NetNs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        let namespace = match &netns {
-            Some(netns) => open(netns),
-            None => NetNs::current(),
-        };
-        let inside = namespace.map_err(|error| Error::new(error.to_string()))?;
-        let inside = Handle::inside(inside).context(|| format!("enter the network of container {called}"))?;
+        let inside = match &netns {
+            Some(netns) => namespaces::handle(netns),
+            None => Handle::here().context(|| "open a route socket"),
+        }
+        .context(|| format!("look into the network of container {called}"))?;
         let host = Handle::here().context(|| "open a route socket")?;
         let lists = lists(store, &connected)?;
         let (store, dirs) = (store.clone(), dirs.clone());
-        Ok(Self { store, dirs, called: called.to_owned(), connected, lists, inside, host })
+        Ok(Self { store, dirs, netns, called: called.to_owned(), connected, lists, inside, host })
     }
 
     /// Whether it begins in another namespace than ours.
     pub(super) fn is_private(&self) -> bool {
-        self.connected.netns.is_some()
+        self.netns.is_some()
     }
 
     /// `command` of the host's, as it is typed for the container's network.
@@ -93,16 +93,11 @@ impl Path {
     ///
     /// # Errors
     /// It can't be entered.
-    pub(super) fn visit<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
-        self.inside.netns().run(work).map_err(|error| Error::new(error.to_string()))
-    }
-
-    /// The namespace in which it begins.
-    ///
-    /// # Errors
-    /// This process has no descriptors left.
-    pub(super) fn namespace(&self) -> Result<OwnedFd> {
-        self.inside.netns().as_fd().try_clone_to_owned().context(|| "hold the network namespace")
+    pub(super) fn visit<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        match &self.netns {
+            Some(netns) => namespaces::visit(netns, work),
+            None => Ok(work()),
+        }
     }
 
     /// The text of a file of /proc/net as it is inside; empty if there is none.
@@ -119,7 +114,9 @@ impl Path {
     /// The addresses of a link inside that others can reach, of one family.
     pub(super) fn addresses(&mut self, link: &Link, is_ipv6: bool) -> Result<Vec<Address>> {
         let all = self.inside.addresses(link.index, is_ipv6).map_err(refused)?;
-        Ok(all.into_iter().filter(Address::is_global_unicast).collect())
+        // Two namespaces that are connected by hand have addresses of a link.
+        let is_used = |address: &Address| address.is_global_unicast() || address.network.is_ipv4();
+        Ok(all.into_iter().filter(is_used).collect())
     }
 
     /// The default routes inside, of one family.

@@ -63,8 +63,11 @@ pub(super) fn gateway(report: &mut Report, path: &mut Path, link: &Link) -> Resu
             continue;
         }
         let Some(mac) = ask(path, link, ip, PATIENCE)? else {
+            let is_here = !link.is("veth") && path.host.is_local(gateway).map_err(refused)?;
+            let why =
+                if is_here { ": it is this host, which is not reached over a link on a device of its own" } else { "" };
             let fix = offer(path, link, ip)?;
-            report.bad("neighbour", format!("nobody answers for the gateway {ip}"), fix);
+            report.bad("neighbour", format!("nobody answers for the gateway {ip}{why}"), fix);
             continue;
         };
         match known(path, link, gateway)? {

@@ -18,7 +18,8 @@ pub(super) fn check(report: &mut Report, path: &mut Path, files: &path::Path, is
         report.skip("name servers", "none of the container's networks leads out");
         return Ok(());
     }
-    if path.is_private() && path.links()?.is_empty() {
+    let is_out = !path.default_routes(false)?.is_empty() || !path.default_routes(true)?.is_empty();
+    if path.is_private() && path.connected.endpoints.is_empty() && !is_out {
         report.skip("name servers", "the container has no network to ask them over");
         return Ok(());
     }

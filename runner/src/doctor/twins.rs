@@ -4,14 +4,13 @@
 //! whoever spoke last, and neither hears the other's answer to a question. So the host's own namespaces are looked at, and
 //! only others are asked ([`super::probe`]).
 
+use std::fs::File;
 use std::net::IpAddr;
 
-use ::kernel::Handle;
 use ::kernel::link::Link;
-use ::kernel::netns::NetNs;
 
 use crate::error::Result;
-use crate::net::join;
+use crate::netns;
 use crate::netns::scan::{Found, Scan};
 
 use super::bridge::leads;
@@ -24,7 +23,7 @@ pub(super) fn check(report: &mut Report, path: &mut Path, link: &Link, far: Opti
     let own: Vec<IpAddr> = path.addresses(link, false)?.iter().map(|address| address.network.ip()).collect();
     let ports = path.host.links().map_err(refused)?;
     let ports: Vec<Link> = ports.into_iter().filter(|port| port.master == Some(bridge.index)).collect();
-    let inode = join::inode(&path.namespace()?)?;
+    let inode = path.connected.inode;
     let others = Scan::take(&path.store, &path.dirs)?.namespaces;
     for other in others.values().filter(|other| other.inode != inode && !other.is_own) {
         for (name, address) in shared(other, &own) {
@@ -61,7 +60,7 @@ fn shared<'a>(other: &'a Found, own: &[IpAddr]) -> Vec<(&'a str, &'a str)> {
 fn is_behind(path: &mut Path, other: &Found, name: &str, ports: &[Link]) -> bool {
     let way = other.pins.first().map(|pin| pin.display().to_string());
     let Some(way) = way.or_else(|| other.pids.first().map(|pid| format!("/proc/{pid}/ns/net"))) else { return false };
-    let Ok(mut handle) = NetNs::open(way).map_err(std::io::Error::other).and_then(Handle::inside) else { return false };
+    let Some(mut handle) = File::open(way).ok().and_then(|file| netns::handle(&file.into()).ok()) else { return false };
     let (Ok(Some(link)), Ok(number)) = (handle.link(name), path.host.number_of(handle.netns())) else { return false };
     ports.iter().any(|port| leads(port, &link, number))
 }

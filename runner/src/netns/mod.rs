@@ -17,16 +17,24 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::error::{Context, Error, Result};
 
-/// A handle for the namespace `netns`. Root of a user namespace may go into namespaces that were made there, and not come back to
-/// the host's; so a thread goes there in the place of this one, and ends.
+/// A handle for the namespace `netns`.
 ///
 /// # Errors
 /// The namespace may not be entered, or the socket can't be had.
 pub(crate) fn handle(netns: &OwnedFd) -> Result<Handle> {
-    let open = || {
+    visit(netns, Handle::here)?.context(|| "open a route socket")
+}
+
+/// Does `work` in the namespace `netns`. Root of a user namespace may go into namespaces that were made there, and not come back
+/// to the host's; so a thread goes there in the place of this one, and ends. Sockets stay where they were opened.
+///
+/// # Errors
+/// The namespace may not be entered.
+pub(crate) fn visit<T: Send>(netns: &OwnedFd, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let go = || {
         setns(netns, CloneFlags::CLONE_NEWNET).context(|| "enter the network namespace")?;
-        Handle::here().context(|| "open a route socket")
+        Ok(work())
     };
-    let ended = thread::scope(|scope| scope.spawn(open).join());
+    let ended = thread::scope(|scope| scope.spawn(go).join());
     ended.unwrap_or_else(|_| Err(Error::new("the thread that went into the network namespace has failed")))
 }

@@ -236,13 +236,16 @@ fn rules_that_somebody_has_flushed_are_missed() {
 #[test]
 fn orphans_that_nobody_reaps_are_counted() {
     let sandbox = node();
-    let orphans = "for i in 1 2 3; do (sleep 0.01 &); done; exec sleep 1000";
-    sandbox.detach(&["--name=web", "--net=none"], &["sh", "-c", orphans]);
+    // They end when process 1 is no shell any more, which might reap them while it waits for another.
+    let orphan = "until grep -q sleep /proc/1/comm; do sleep 0.01; done";
+    let orphans = format!("for i in 1 2 3; do (sh -c '{orphan}' &); done; exec sleep 1000");
+    sandbox.detach(&["--name=web", "--net=none"], &["sh", "-c", &orphans]);
     eventually("three zombies are told", || {
         let found = trouble(&sandbox, &["web"]);
         found.len() == 1 && found[0][1] == "zombies" && found[0][2].starts_with("3 ") && found[0][2].contains("--init")
     });
-    sandbox.detach(&["--name=init", "--net=none", "--init"], &["sh", "-c", orphans]);
+    let brief = "for i in 1 2 3; do (true &); done; exec sleep 1000";
+    sandbox.detach(&["--name=init", "--net=none", "--init"], &["sh", "-c", brief]);
     assert_eq!(trouble(&sandbox, &["init"]), Vec::<Line>::new());
 }
 

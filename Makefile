@@ -15,10 +15,11 @@ BINS    := xnet $(PLUGINS)
 
 # What the tests and benches compare with and look through. Debian's names.
 TOOLS     := ip ping nft iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox ps crun podman bwrap zstd \
-             docker-registry skopeo cc qemu-aarch64-static newuidmap
+             docker-registry skopeo cc qemu-aarch64-static newuidmap pasta slirp4netns
 PEERS     := /usr/lib/cni/bridge
 PACKAGES  := iproute2 iputils-ping nftables iptables tcpdump strace conntrack iperf3 dbus-daemon containerd runc busybox-static \
-             procps crun podman bubblewrap zstd docker-registry skopeo gcc libc6-dev qemu-user-static uidmap containernetworking-plugins
+             procps crun podman bubblewrap zstd docker-registry skopeo gcc libc6-dev qemu-user-static uidmap passt slirp4netns \
+             containernetworking-plugins
 # Unpacked, not installed: a newer Go suite, for its nftables back ends, and a firewall daemon.
 export XNET_NEWER_GO_DIR  := $(abspath $(TARGET)/newer-go)
 export XNET_FIREWALLD_DIR := $(abspath $(TARGET)/firewalld)

@@ -31,7 +31,7 @@ fn outcome(mut command: Command) -> (i32, String, String) {
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-/// Requirement: S0-F1.
+/// Requirement: S0-F1, F-oci.
 #[test]
 fn containerd_runs_its_containers_with_xnet() {
     Node::run(|_| {
@@ -65,7 +65,7 @@ fn containerd_runs_its_containers_with_xnet() {
 
 /// The limits of open files and processes that podman would ask for may be above what this machine allows anybody.
 ///
-/// Requirement: S0-F1.
+/// Requirement: S0-F1, F-oci.
 #[test]
 fn podman_runs_its_containers_with_xnet() {
     Node::run(|_| {

@@ -94,8 +94,8 @@ struct Segment {
 
 /// Those of this program, from the headers that the kernel has told it of; see elf(5).
 fn segments() -> io::Result<Vec<Segment>> {
-    let [headers, count, page] = [libc::AT_PHDR, libc::AT_PHNUM, libc::AT_PAGESZ].map(value);
-    if headers == 0 || page == 0 {
+    let [headers, count, size, page] = [libc::AT_PHDR, libc::AT_PHNUM, libc::AT_PHENT, libc::AT_PAGESZ].map(value);
+    if headers == 0 || page == 0 || size != size_of::<Elf64_Phdr>() {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let table = with_exposed_provenance::<Elf64_Phdr>(headers);

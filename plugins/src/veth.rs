@@ -83,7 +83,7 @@ pub fn interfaces(ends: &Ends, sandbox: &str) -> [Interface; 2] {
 pub fn del(request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
     let ends = request.netns_ends() && machine.container_netns().is_some();
     if !ends {
-        del_container_link(request, machine)?;
+        del_container_link(machine, request.attachment.ifname.as_str())?;
     }
     let names: Vec<String> = (0..NAMES).map(|n| request.owner.host_veth(n)).collect();
     let found = machine.host().and_then(|host| host.links_named(&names));

@@ -243,8 +243,9 @@ fn the_commands_of_the_network_wire_another_namespace_in_the_same_way() {
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let script = commands(&ended.stderr, &names);
     assert!(script.contains("ip netns add $ID\nip link add xnet0 type bridge\n"), "{script}");
-    // What containers share is on the host still.
+    // What containers share is on the host still, and the pair for a moment.
     ip("link del xnet0");
+    eventually("the kernel has taken the pair away", || ip("-o link show type veth").is_empty());
     assert_eq!(Ended::of(Command::new("nft").args(["flush", "ruleset"])).code, 0);
     let typed = typed(&format!("set -e\n{script}ip netns exec $ID sh -c '{inside}; ping -qc1 -W2 10.213.0.1'\n"));
     assert_eq!(typed.code, 0, "{script}\n{}", typed.stderr);
@@ -274,6 +275,7 @@ fn the_whole_explanation_makes_the_same_container() {
     let ended = sandbox.run(&options, &["sh", "-c", inside]);
     assert_eq!(ended.stdout.lines().next(), Some("pid 1"), "{}", ended.stderr);
     ip("link del xnet0");
+    eventually("the kernel has taken the pair away", || ip("-o link show type veth").is_empty());
     assert_eq!(Ended::of(Command::new("nft").args(["flush", "ruleset"])).code, 0);
     let typed = typed(&ended.stderr);
     let container = typed.stdout.split_once("pid 1\n").map(|(_, rest)| format!("pid 1\n{rest}"));

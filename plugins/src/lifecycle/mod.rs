@@ -49,7 +49,7 @@ pub trait Network {
     ///
     /// The kernel's refusal.
     fn del_links(&self, request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
-        del_container_link(request, machine)
+        del_container_link(machine, request.attachment.ifname.as_str())
     }
 
     /// Whether [`Network::del_rules`] is quicker or more exact when it knows the attachment's addresses.
@@ -201,9 +201,10 @@ impl<'a> Request<'a> {
 }
 
 /// The key of `CNI_ARGS` by which a runtime tells DEL that it lets go of the container's namespace right afterwards, as
-/// `IgnoreUnknown=1;NETNS_ENDS=1`. Links that end with the namespace are then only set down, so that nobody is reached by
-/// the address any more: to remove one takes the kernel 15 to 30 ms in which the caller waits (`netdev_run_todo` in
-/// `net/core/dev.c` waits for all callbacks of RCU), and what goes with its namespace goes without anybody waiting.
+/// `IgnoreUnknown=1;NETNS_ENDS=1`. A pair, which ends with the namespace, is then only set down, so that nobody is reached
+/// by the address any more: to remove one takes the kernel 15 to 30 ms in which the caller waits (`netdev_run_todo` in
+/// `net/core/dev.c` waits for all callbacks of RCU), and what goes with its namespace goes without anybody waiting. A link
+/// on a parent is removed all the same, because it may keep the next one from its address or its VLAN until it is gone.
 pub const NETNS_ENDS: &str = "NETNS_ENDS";
 
 /// Serves CHECK.
@@ -247,17 +248,16 @@ fn enter(attachment: &Attachment) -> Result<Machine, Error> {
     Machine::with_container(netns).map_err(|error| attempt("enter the container's netns", error))
 }
 
-/// Removes the link that has one name whoever made it: the one in the container. If the namespace is about to go, it is
-/// set down.
+/// Removes the link that has one name whoever made it: the one in the container.
 ///
 /// # Errors
 ///
 /// The kernel's refusal, but not that there is none.
-pub fn del_container_link(request: &Request<'_>, machine: &mut Machine) -> Result<(), Error> {
+pub fn del_container_link(machine: &mut Machine, ifname: &str) -> Result<(), Error> {
     if machine.container_netns().is_none() {
         return Ok(());
     }
-    remove(machine, Side::Container, request.attachment.ifname.as_str(), request.netns_ends())
+    remove(machine, Side::Container, ifname, false)
 }
 
 /// Removes the link `name`, or leaves it to the end of the container's namespace and sets it down.

@@ -1,8 +1,8 @@
 //! The calls of CNI plugins: the runtime's side of one attachment.
 //!
 //! Both ADD and DEL are run with the pinned namespace, as long as it is there. Unless others have joined it, DEL is told
-//! that the namespace goes right afterwards ([`NETNS_ENDS`]): our plugins then leave the container's links to the kernel,
-//! which takes them with the namespace while nobody waits; those of others do as they always do.
+//! that the namespace goes right afterwards ([`NETNS_ENDS`]): our plugins then leave a pair to the kernel, which takes it
+//! with the namespace while nobody waits; those of others do as they always do.
 //!
 //! What DEL needs is in the container's own directory: the list as it was at ADD (in the log) and the result, with the
 //! arguments, in a cache of libcni's format. It is removed with the container, and no other program's garbage collection

@@ -202,6 +202,8 @@ impl Drop for Sandbox {
             self.await_release();
             self.command(&["gc", "--force"]).stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
         }
+        // The parent of a bundle's group is its engine's, which is the test.
+        groups(&self.cgroup).iter().for_each(|group| drop(fs::remove_dir(group)));
         // The directory of namespaces is a mount point by now, and that can't be removed.
         while umount2(&self.path("netns"), MntFlags::MNT_DETACH).is_ok() {}
     }
